@@ -1,0 +1,395 @@
+"""Drawing one demo photo: a scene that shows where it was taken, with the inspected items in it.
+
+Every metadata value has a cue of its own that is still visible when the photo is squeezed to 128 x 128
+pixels: the tank type in its seams, the location in colour and light, the sub-location in its structure,
+part and quality in the items (`items`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+from lng_kedro.aihub.items import COVERS, Array, H, W, clouds, draw_item, grid
+from lng_kedro.aihub.patch import Color, Rng, tint
+from lng_kedro.taxonomy import Taxonomy
+
+BoxXYWH = tuple[int, int, int, int]
+
+WIDTH, HEIGHT = 2 * W, 2 * H
+
+SCENES: dict[str, tuple[tuple[str, str], ...]] = {
+    "B": (("Outside", "Support"),),
+    "C": (
+        ("Outer wall", "Dished end"),
+        ("Outer wall", "Body"),
+        ("Inside", "Floor"),
+        ("Inside", "Bulkhead"),
+        ("Outside", "Support"),
+        ("Outside", "Platform"),
+    ),
+}
+"""Tank type -> the places where its photos are taken."""
+
+TANK_B_SHARE = 0.3
+GOOD_SHARE = 0.3
+GAP = 16
+"""Pixels between the boxes of two items."""
+
+PARTS: dict[str, tuple[str, ...]] = {
+    "welding": ("Joint", "Base Material"),
+    "weld blowhole": ("Joint", "Base Material"),
+    "crack": ("Coating", "Joint", "Base Material"),
+    "paint sagging": ("Coating", "Joint"),
+    "paint peeling": ("Coating", "Joint"),
+    "paint delamination": ("Coating", "Base Material"),
+    "scratch": ("Coating", "Base Material"),
+    "insulation damage": ("Insulation",),
+    "tank cleaning": ("Base Material",),
+    "bolt fastening": ("Joint", "Base Material", "Coating"),
+    "cable installation": ("Cable", "Cable Tie"),
+    "cable sheath": ("Cable", "Cable Tie"),
+    "cable binding": ("Cable Tie", "Cable"),
+    "cutting": ("Base Material", "Joint"),
+    "foam spray": ("Insulation",),
+}
+"""Label -> the parts that it occurs on."""
+
+
+@dataclass(frozen=True)
+class RenderedObject:
+    """An item in a photo, and what a report should say about it.
+
+    `bbox` is x, y, width and height in pixels of the photo, tight around the drawing; None where the
+    whole photo is the item. `attributes` holds the taxonomy's values, field by field.
+    """
+
+    category_id: int
+    label: str
+    bbox: BoxXYWH | None
+    attributes: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Where a photo is taken."""
+
+    tank_type: str
+    location: str
+    sub_location: str
+
+    @property
+    def top(self) -> float:
+        """Share of the photo's height that belongs to the sky."""
+        return 0.2 if self.location == "Outside" else 0.0
+
+
+def render_photo(
+    seed: int, category_id: int, taxonomy: Taxonomy, difficulty: float = 0.3
+) -> tuple[Image.Image, list[RenderedObject]]:
+    """Draws a photo of 1920 x 1080 pixels; the same arguments give the same pixels.
+
+    Args:
+        seed: which of the photos of this category.
+        category_id: AI-Hub id of the first item; a negative id gives a clean surface without items.
+        taxonomy: says what the id stands for.
+        difficulty: from 0 (clean) to 1 (low contrast, small items, noise, clutter).
+    """
+    rng = np.random.default_rng(np.random.SeedSequence((seed, category_id)))
+    scene = _choose_scene(rng)
+    boxless = category_id in taxonomy.boxless_ids
+    label, quality = taxonomy.by_id.get(category_id, ("", ""))
+    image = _draw_surface(scene, COVERS[label, quality] if boxless else None, difficulty, rng)
+    objects: list[RenderedObject] = []
+    if boxless:
+        objects = [_describe(category_id, taxonomy, scene, None, rng)]
+    elif label:
+        ids = [category_id, *_companions(taxonomy, rng)]
+        boxes = _place(len(ids), scene, difficulty, rng)
+        objects = [_describe(i, taxonomy, scene, box, rng) for i, box in zip(ids, boxes, strict=False)]
+        for found in objects:
+            _paste(image, found, scene, rng)
+    return _finish(image, difficulty, rng), objects
+
+
+# --- what is in the photo -----------------------------------------------------------------------------
+
+
+def _choose_scene(rng: Rng) -> Scene:
+    tank = "B" if rng.random() < TANK_B_SHARE else "C"
+    location, sub_location = SCENES[tank][int(rng.integers(len(SCENES[tank])))]
+    return Scene(tank, location, sub_location)
+
+
+def _companions(taxonomy: Taxonomy, rng: Rng) -> list[int]:
+    """Ids of the further items of a photo: none in 60 %, one in 25 %, two in 15 % of the photos."""
+    boxed = [label for label in taxonomy.labels if label.defective_id not in taxonomy.boxless_ids]
+    chosen = []
+    for _ in range(int(rng.choice(3, p=(0.6, 0.25, 0.15)))):
+        label = boxed[int(rng.integers(len(boxed)))]
+        good = label.good_id is not None and rng.random() < GOOD_SHARE
+        chosen.append(label.good_id if good and label.good_id else label.defective_id)
+    return chosen
+
+
+def _place(count: int, scene: Scene, difficulty: float, rng: Rng) -> list[BoxXYWH]:
+    """Boxes that keep a gap; fewer than `count` where the photo has no room for another."""
+    low, high = 0.22 - 0.08 * difficulty, 0.42 - 0.14 * difficulty
+    boxes: list[BoxXYWH] = []
+    for _ in range(60 * count):
+        if len(boxes) == count:
+            break
+        w, h = (round(rng.uniform(low, high) * side / 2) * 2 for side in (WIDTH, HEIGHT))
+        x = int(rng.integers(10, (WIDTH - w) // 2 - 10)) * 2
+        y = int(rng.integers(round(scene.top * HEIGHT / 2) + 8, (HEIGHT - h) // 2 - 8)) * 2
+        apart = (
+            x + w + GAP <= bx or bx + bw + GAP <= x or y + h + GAP <= by or by + bh + GAP <= y
+            for bx, by, bw, bh in boxes
+        )
+        if all(apart):
+            boxes.append((x, y, w, h))
+    return boxes
+
+
+def _describe(
+    category_id: int, taxonomy: Taxonomy, scene: Scene, bbox: BoxXYWH | None, rng: Rng
+) -> RenderedObject:
+    label, quality = taxonomy.by_id[category_id]
+    attributes = {
+        "tank_type": scene.tank_type,
+        "location": scene.location,
+        "sub_location": scene.sub_location,
+        "part": PARTS[label][int(rng.integers(len(PARTS[label])))],
+        "quality": quality,
+    }
+    return RenderedObject(category_id, label, bbox, attributes)
+
+
+def _paste(image: Image.Image, found: RenderedObject, scene: Scene, rng: Rng) -> None:
+    assert found.bbox is not None
+    x, y, w, h = found.bbox
+    good = found.attributes["quality"] == "Good"
+    item = draw_item(found.label, good, found.attributes["part"], (w, h), rng).reduce(2)
+    if scene.location == "Inside":
+        item = Image.blend(item, Image.new("RGB", item.size, (96, 62, 30)), 0.12)
+    left, top = x // 2, y // 2
+    shadow = ImageDraw.Draw(image, "RGBA")
+    shadow.rectangle((left + 4, top + 5, left + item.width + 3, top + item.height + 4), fill=(0, 0, 0, 110))
+    image.paste(item, (left, top))
+
+
+# --- the surface and its cues ---------------------------------------------------------------------------
+
+
+@cache
+def _grain() -> NDArray[np.int16]:
+    """Sensor noise with a standard deviation of 100, shared by all photos; each takes another window."""
+    noise = np.random.default_rng(71690).normal(0, 100, (H + 256, W + 256, 3))
+    return noise.astype(np.int16)
+
+
+def _draw_surface(
+    scene: Scene,
+    cover: Callable[[Array, Rng], Array] | None,
+    difficulty: float,
+    rng: Rng,
+) -> Image.Image:
+    colors = SURFACES[scene.location]
+    albedo = np.empty((H, W, 3), dtype=np.float32)
+    albedo[:] = colors[int(rng.integers(len(colors)))]
+    albedo *= (1 + 0.03 * clouds(rng, 9))[..., None]
+    if cover is not None:
+        albedo = cover(albedo, rng)
+    shade = _light(scene, rng) * TANK_SHADES[scene.tank_type](rng)
+    image = Image.fromarray(np.clip(albedo * shade[..., None], 0, 255).astype(np.uint8))
+    draw = ImageDraw.Draw(image, "RGBA")
+    TANK_SEAMS[scene.tank_type](draw)
+    STRUCTURES[scene.sub_location](draw, rng)
+    if scene.top:
+        _draw_sky(draw, scene, rng)
+    _draw_clutter(draw, difficulty, rng)
+    return image
+
+
+SURFACES: dict[str, tuple[Color, ...]] = {
+    "Outer wall": ((62, 92, 136), (146, 52, 48)),  # hull paint: blue-grey or marine red
+    "Inside": ((204, 158, 104),),  # stainless in warm lamp light
+    "Outside": ((206, 212, 214),),  # light primer in daylight
+}
+
+
+def _light(scene: Scene, rng: Rng) -> Array:
+    """Brightness: a lamp's glow inside, a mild gradient elsewhere."""
+    x, y = grid()
+    if scene.location == "Inside":
+        cx, cy = rng.uniform(0.25, 0.75), rng.uniform(0.1, 0.4)
+        glow = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 0.16)
+        return (0.36 + 0.9 * glow).astype(np.float32)
+    tilt_x, tilt_y = rng.uniform(-0.16, 0.16), rng.uniform(-0.16, 0.04)
+    return (1 + tilt_x * (x - 0.5) + tilt_y * (y - 0.5)).astype(np.float32)
+
+
+def _flat_shade(rng: Rng) -> Array:
+    """Tank B: flat plates, each reflecting a little differently."""
+    plates = rng.uniform(0.86, 1.06, (3, 4)).astype(np.float32)
+    return np.kron(plates, np.ones((H // 3, W // 4), dtype=np.float32))
+
+
+def _round_shade(rng: Rng) -> Array:
+    """Tank C: a cylinder, bright in the middle, dark towards its sides, with reflecting bands."""
+    x, y = grid()
+    across = x - rng.uniform(0.4, 0.6) + 0.16 * (y - 0.5) ** 2
+    bands = 0.07 * np.cos(across * 2 * np.pi * 5)
+    return (1.12 - 1.9 * across**2 + bands).astype(np.float32)
+
+
+def _seam(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], width: int = 9) -> None:
+    draw.line(points, fill=(20, 22, 26, 215), width=width, joint="curve")
+    draw.line([(x + 3, y + 5) for x, y in points], fill=(255, 255, 255, 120), width=width // 2)
+
+
+def _flat_seams(draw: ImageDraw.ImageDraw) -> None:
+    for row in range(3):
+        bottom = H // 3 * (row + 1)
+        if row < 2:
+            _seam(draw, [(0, bottom), (W, bottom)])
+        for column in range(1, 4):
+            x = W // 4 * column
+            _seam(draw, [(x, bottom - H // 3), (x, bottom)])
+
+
+def _round_seams(draw: ImageDraw.ImageDraw) -> None:
+    t = np.linspace(0, 1, 24)
+    for side in (-0.95, -0.55, 0.55, 0.95):  # meridians of the cylinder, bulging outwards
+        bulge = 0.24 * side * (1 - (2 * t - 1) ** 2)
+        x = W * (0.5 + 0.34 * side + bulge)
+        _seam(draw, list(zip(x.tolist(), (H * t).tolist(), strict=True)))
+
+
+def _draw_sky(draw: ImageDraw.ImageDraw, scene: Scene, rng: Rng) -> None:
+    """Daylight above the tank, whose upper edge is straight (B) or round (C)."""
+    x = np.linspace(0, 1, 33)
+    sag = 0.0 if scene.tank_type == "B" else 0.5
+    edge = H * scene.top * (1 - sag * (1 - (2 * x - 1) ** 2))
+    rim = list(zip((W * x).tolist(), edge.tolist(), strict=True))
+    blue = float(rng.uniform(0.9, 1.05))
+    draw.polygon([(0, 0), *rim, (W, 0)], fill=tint((118, 186, 250), blue))
+    for _ in range(3):
+        cx = float(rng.uniform(0, W))
+        draw.ellipse((cx, -14, cx + 150, 24), fill=(255, 255, 255, 200))
+    draw.line(rim, fill=(60, 64, 70), width=8)
+
+
+# --- structures, one a sub-location ----------------------------------------------------------------------
+
+
+def _dished_end(draw: ImageDraw.ImageDraw, rng: Rng) -> None:
+    cx, cy = W * float(rng.choice([0.12, 0.88])), H * float(rng.uniform(0.8, 1.05))
+    for radius in range(110, 1100, 118):
+        box = (cx - radius, cy - radius, cx + radius, cy + radius)
+        draw.ellipse(box, outline=(16, 18, 22, 220), width=14)
+        draw.ellipse(tuple(v + 10 for v in box), outline=(255, 255, 255, 130), width=7)
+
+
+def _body(draw: ImageDraw.ImageDraw, rng: Rng) -> None:
+    start = float(rng.uniform(0.1, 0.2))
+    for y in (start, start + 0.3, start + 0.6):  # ring seams: a bright weld between two dark edges
+        centre = H * y
+        draw.rectangle((0, centre - 20, W, centre + 20), fill=(18, 20, 24, 220))
+        draw.rectangle((0, centre - 10, W, centre + 10), fill=(214, 214, 208))
+        for x in range(0, W, 14):
+            draw.line((x, centre - 10, x + 5, centre + 10), fill=(160, 160, 156), width=3)
+
+
+def _floor(draw: ImageDraw.ImageDraw, rng: Rng) -> None:
+    horizon, vanish = H * float(rng.uniform(0.5, 0.58)), W * float(rng.uniform(0.4, 0.6))
+    draw.rectangle((0, horizon, W, H), fill=(30, 22, 16, 150))
+    for i in range(-9, 10):
+        draw.line((vanish + 34 * i, horizon, vanish + 240 * i, H), fill=(214, 180, 130), width=7)
+    for depth in (0.0, 0.12, 0.32, 0.62):
+        y = horizon + (H - horizon) * depth
+        draw.line((0, y, W, y), fill=(214, 180, 130), width=6 + round(7 * depth))
+
+
+def _bulkhead(draw: ImageDraw.ImageDraw, rng: Rng) -> None:
+    start = float(rng.uniform(20, 90))
+    for left in np.arange(start, W, 176).tolist():  # stiffeners: lit face, web, shadow
+        draw.rectangle((left, 0, left + 22, H), fill=(255, 224, 172, 235))
+        draw.rectangle((left + 22, 0, left + 48, H), fill=(150, 112, 70, 235))
+        draw.rectangle((left + 48, 0, left + 74, H), fill=(20, 14, 8, 190))
+
+
+def _support(draw: ImageDraw.ImageDraw, rng: Rng) -> None:
+    mirrored = bool(rng.random() < 0.5)
+
+    def span(left: float, top: float, right: float, bottom: float) -> tuple[float, float, float, float]:
+        return (W - right, top, W - left, bottom) if mirrored else (left, top, right, bottom)
+
+    top = H * 0.34
+    for left in (14, 146):  # two legs under a saddle
+        draw.rectangle(span(left, top, left + 92, H), fill=(66, 70, 76))
+        draw.rectangle(span(left + 8, top, left + 30, H), fill=(112, 118, 124))
+    draw.rectangle(span(0, top - 26, 268, top + 30), fill=(52, 56, 62))
+    draw.pieslice(
+        span(-20, top - 110, 288, top + 58), 0, 180, fill=(84, 88, 96), outline=(30, 32, 36), width=6
+    )
+    draw.rectangle(span(0, H - 36, 268, H), fill=(44, 46, 52))
+
+
+def _platform(draw: ImageDraw.ImageDraw, rng: Rng) -> None:
+    deck = H * float(rng.uniform(0.8, 0.84))
+    yellow: Color = (250, 206, 20)
+    draw.rectangle((0, deck, W, H), fill=(34, 36, 40))
+    for x in range(-60, W, 30):  # grating
+        draw.line((x, H, x + 60, deck), fill=(122, 126, 130), width=7)
+    for y in (deck - 0.3 * H, deck - 0.15 * H):
+        draw.line((0, y, W, y), fill=yellow, width=17)
+    for post in np.arange(float(rng.uniform(40, 120)), W, 230).tolist():
+        draw.line((post, deck - 0.3 * H, post, deck), fill=yellow, width=15)
+    draw.line((0, deck, W, deck), fill=yellow, width=12)
+
+
+Drawer = Callable[[ImageDraw.ImageDraw, Rng], None]
+TANK_SHADES: dict[str, Callable[[Rng], Array]] = {"B": _flat_shade, "C": _round_shade}
+TANK_SEAMS: dict[str, Callable[[ImageDraw.ImageDraw], None]] = {"B": _flat_seams, "C": _round_seams}
+STRUCTURES: dict[str, Drawer] = {
+    "Dished end": _dished_end,
+    "Body": _body,
+    "Floor": _floor,
+    "Bulkhead": _bulkhead,
+    "Support": _support,
+    "Platform": _platform,
+}
+
+
+# --- clutter and camera -------------------------------------------------------------------------------
+
+
+def _draw_clutter(draw: ImageDraw.ImageDraw, difficulty: float, rng: Rng) -> None:
+    """Chalk marks, stains and tags; all smaller than any item."""
+    for _ in range(round(2 + 6 * difficulty)):
+        x, y = float(rng.uniform(0, W)), float(rng.uniform(0.2, 1) * H)
+        kind = int(rng.integers(3))
+        if kind == 0:
+            points = [(x + 9 * i, y + float(rng.uniform(-7, 7))) for i in range(5)]
+            draw.line(points, fill=(250, 250, 240, 170), width=3)
+        elif kind == 1:
+            rx, ry = rng.uniform(8, 26, 2).tolist()
+            draw.ellipse((x - rx, y - ry, x + rx, y + ry), fill=(50, 40, 30, 90))
+        else:
+            draw.rectangle((x, y, x + 26, y + 15), fill=(238, 236, 220), outline=(60, 60, 60))
+
+
+def _finish(image: Image.Image, difficulty: float, rng: Rng) -> Image.Image:
+    """What the camera adds: flat contrast, blur, noise; then the photo's full size."""
+    image = image.filter(ImageFilter.BoxBlur(0.4 + 0.9 * difficulty))
+    pixels = np.asarray(image, dtype=np.int16)
+    top, left = rng.integers(0, 256, 2)
+    noise = _grain()[top : top + H, left : left + W] * np.int16(round(3 + 15 * difficulty)) // np.int16(100)
+    keep = round(256 * (1 - 0.45 * difficulty))
+    flat = (pixels.astype(np.int32) * keep + (256 - keep) * 118) // 256 + noise
+    graded = Image.fromarray(np.clip(flat, 0, 255).astype(np.uint8))
+    return graded.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)

@@ -1,0 +1,16 @@
+"""Kedro datasets of this project."""
+
+from lng_kedro.datasets.adapter import AdapterDataset
+from lng_kedro.datasets.aihub import AIHubDataset, RenderedAIHubDataset
+from lng_kedro.datasets.checkpoint import CheckpointDataset
+from lng_kedro.datasets.photos import PhotoFolderDataset
+from lng_kedro.datasets.taxonomy import TaxonomyDataset
+
+__all__ = [
+    "AIHubDataset",
+    "AdapterDataset",
+    "CheckpointDataset",
+    "PhotoFolderDataset",
+    "RenderedAIHubDataset",
+    "TaxonomyDataset",
+]

@@ -1,0 +1,130 @@
+"""The raw AI-Hub dataset, downloaded or rendered."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, NoReturn
+
+from kedro.io import AbstractDataset, DatasetError
+
+from lng_kedro.aihub.folder import AIHubFolder
+
+
+class AIHubDataset(AbstractDataset[NoReturn, AIHubFolder]):
+    """The folder of a downloaded raw dataset; read only.
+
+    Example:
+        >>> AIHubDataset(filepath="data/01_raw/aihub").load().labels()
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> AIHubFolder:
+        """The folder, whose files are read when they are asked for."""
+        if not self._exists():
+            raise DatasetError(self.missing)
+        return AIHubFolder(self._filepath)
+
+    def save(self, data: NoReturn) -> None:
+        """Refused: raw data are never written."""
+        raise DatasetError("The raw dataset is read only.")
+
+    @property
+    def missing(self) -> str:
+        """What to do if there is no such folder."""
+        return (
+            f"There is no raw dataset at {self._filepath}: unpack or link the AI-Hub download there, "
+            "or name its folder with --params raw_dir=PATH."
+        )
+
+    def _exists(self) -> bool:
+        return self._filepath.is_dir() and any(self._filepath.iterdir())
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class RenderedAIHubDataset(AIHubDataset):
+    """A raw dataset of the same shape, rendered where it is not there yet.
+
+    Example:
+        >>> RenderedAIHubDataset(
+        ...     filepath="data/01_raw/rendered", taxonomy="conf/base/parameters/taxonomy.yml",
+        ...     defective_per_label=10, good_per_label=4, negatives=2, seed=0, difficulty=0.3, n_jobs=2,
+        ... ).load()
+
+    Args:
+        filepath: where the photos are rendered to.
+        raw_dir: a folder to read instead; nothing is rendered then.
+        taxonomy: file of the taxonomy.
+        defective_per_label: photos of each label's defective id.
+        good_per_label: photos of each good id.
+        negatives: photos of each negative id.
+        seed: of the renderer; the same seed gives the same bytes.
+        difficulty: 0 (clean) to 1 (small, low contrast, noisy).
+        n_jobs: processes; -1 means all cores.
+        metadata: for kedro-viz.
+    """
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        taxonomy: str,
+        defective_per_label: int,
+        good_per_label: int,
+        negatives: int,
+        seed: int,
+        difficulty: float,
+        n_jobs: int,
+        raw_dir: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(filepath=raw_dir or filepath, metadata=metadata)
+        self._render = raw_dir is None
+        self._n_jobs = n_jobs
+        self._recipe = {
+            "taxonomy": taxonomy,
+            "defective_per_label": defective_per_label,
+            "good_per_label": good_per_label,
+            "negatives": negatives,
+            "seed": seed,
+            "difficulty": difficulty,
+        }
+
+    def load(self) -> AIHubFolder:
+        """The folder; rendered first if it is missing or was made by another recipe."""
+        if self._render and not self._is_rendered():
+            self._write()
+        return super().load()
+
+    @property
+    def _recipe_file(self) -> Path:
+        return self._filepath.with_name(f"{self._filepath.name}.recipe.json")
+
+    def _is_rendered(self) -> bool:
+        if not (super()._exists() and self._recipe_file.is_file()):
+            return False
+        return bool(json.loads(self._recipe_file.read_text()) == self._recipe)
+
+    def _write(self) -> None:
+        from lng_kedro.aihub.render import write_dataset
+        from lng_kedro.taxonomy import load_taxonomy
+
+        recipe: dict[str, Any] = self._recipe
+        taxonomy = load_taxonomy(recipe["taxonomy"])
+        counts = {label.defective_id: recipe["defective_per_label"] for label in taxonomy.labels}
+        counts |= {label.good_id: recipe["good_per_label"] for label in taxonomy.labels if label.good_id}
+        counts |= dict.fromkeys(taxonomy.negative_ids, recipe["negatives"])
+        if self._recipe_file.is_file():  # what lies there was rendered here, by another recipe
+            shutil.rmtree(self._filepath, ignore_errors=True)
+        self._recipe_file.parent.mkdir(parents=True, exist_ok=True)
+        self._recipe_file.write_text(json.dumps(recipe, indent=1))
+        write_dataset(
+            self._filepath, counts, taxonomy, recipe["seed"], recipe["difficulty"], n_jobs=self._n_jobs
+        )
+
+    def _exists(self) -> bool:
+        return self._render or super()._exists()

@@ -1,0 +1,100 @@
+"""Checks before a run: what is missing is said in one sentence, before long work starts."""
+
+import difflib
+import re
+from importlib.util import find_spec
+from typing import Any
+
+import click
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.validation.exceptions import ParameterValidationError
+
+RUNTIME_PARAMETERS = {"model", "raw_dir", "data_dir"}
+"""Parameters of the command line that no node reads: they choose models and paths."""
+
+
+class PreflightHooks:
+    """Stops a run that cannot succeed. Kedro prints a `ClickException` without a traceback."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Checks every parameter of every pipeline."""
+        try:
+            context.params  # noqa: B018  reading them validates them
+        except ParameterValidationError as error:
+            raise click.ClickException(_readable(str(error))) from error
+
+    # First, so that no MLflow run is opened for what does not start.
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        """Checks runtime parameters, inputs, installed extras and the GPU."""
+        problem = (
+            _unknown_parameter(run_params.get("runtime_params") or {})
+            or _missing_input(pipeline, catalog, run_params)
+            or _missing_means(pipeline, catalog)
+        )
+        if problem:
+            raise click.ClickException(problem)
+
+
+def _readable(validation: str) -> str:
+    """Kedro's report of a wrong parameter, without Pydantic's addresses and types."""
+    text = re.sub(r"\s*(For further information visit \S+|\[type=[^\n]*\])", "", validation)
+    text = re.sub(r"Failed to instantiate \w+ for parameter '\w+': ", "", text)
+    text = re.sub(r"\d+ validation errors? for \w+\n", "", text)
+    return re.sub(r"\n\s*(?!- )", ": ", text).replace("Value error, ", "").replace("parameter 'vlm': : ", "")
+
+
+def _unknown_parameter(given: dict[str, Any]) -> str | None:
+    used = {name for p in pipelines.values() for name in p.inputs() if name.startswith("params:")}
+    known = RUNTIME_PARAMETERS | {name.removeprefix("params:").partition(".")[0] for name in used}
+    for name in sorted(given.keys() - known):
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(sorted(known))}."
+        return f"There is no parameter '{name}': {hint}"
+    return None
+
+
+def _missing_input(pipeline: Pipeline, catalog: CatalogProtocol, run_params: dict[str, Any]) -> str | None:
+    for name in sorted(pipeline.inputs()):
+        if name.startswith("params:") or catalog.exists(name):
+            continue
+        if name == "raw_annotations":
+            return str(catalog[name].missing)
+        makers = [n for n, p in pipelines.items() if n != "__default__" and name in p.outputs() | p.all_outputs()]
+        if makers:
+            return f"'{name}' does not exist yet: run `{_command(makers[0], run_params)}` first."
+    return None
+
+
+def _command(pipeline_name: str, run_params: dict[str, Any]) -> str:
+    env = f" --env {run_params['env']}" if run_params.get("env") else ""
+    given = ",".join(f"{k}={v}" for k, v in (run_params.get("runtime_params") or {}).items())
+    return f"kedro run --pipeline {pipeline_name}{env}" + (f" --params {given}" if given else "")
+
+
+def _missing_means(pipeline: Pipeline, catalog: CatalogProtocol) -> str | None:
+    if not any(node.tags & {"train", "predict"} for node in pipeline.nodes):
+        return None
+    if not (find_spec("torch") and find_spec("trl")):
+        return "Training and evaluation need the extra `train`: pip install -e '.[train]'"
+    if "params:vlm" not in pipeline.inputs():
+        return None
+    vlm = catalog.load("params:vlm")
+    if vlm.spec.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            return (
+                f"Model '{vlm.model}' needs a CUDA GPU and PyTorch sees none here: "
+                "run it where there is one, or try the demo with `kedro run --env demo`."
+            )
+    if vlm.spec.backend == "unsloth" and not find_spec("unsloth"):
+        return f"Model '{vlm.model}' is trained with Unsloth: pip install -e '.[train,gpu]'"
+    return None

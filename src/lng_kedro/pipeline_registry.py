@@ -1,0 +1,21 @@
+"""The project's pipelines by name."""
+
+from kedro.pipeline import Pipeline
+
+from lng_kedro.pipelines import base_model, data_processing, evaluation, grpo_training, sft_training
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """`__default__` is the whole way from raw photos to the tables."""
+    pipelines = {
+        "data_processing": data_processing.create_pipeline(),
+        "sft_training": sft_training.create_pipeline(),
+        "grpo_training": grpo_training.create_pipeline(),
+        "evaluation": evaluation.create_pipeline(),
+    }
+    return {
+        "__default__": sum(pipelines.values(), start=Pipeline([])),
+        **pipelines,
+        "ablation": grpo_training.create_ablation() + evaluation.create_ablation(),
+        "base_model": base_model.create_pipeline(),
+    }

@@ -1,0 +1,55 @@
+"""Wiring of data_processing."""
+
+from kedro.pipeline import Node, Pipeline
+
+from lng_kedro.pipelines.data_processing import nodes
+
+
+def create_pipeline() -> Pipeline:
+    """raw_annotations -> manifest -> split -> photos and boxes -> chat samples."""
+    return Pipeline(
+        [
+            Node(
+                nodes.read_labels,
+                inputs=["raw_annotations", "params:taxonomy", "params:data_processing"],
+                outputs=["manifest", "quarantine"],
+                name="read_labels",
+                tags="ingest",
+            ),
+            Node(
+                nodes.taxonomy_of_data,
+                inputs=["params:taxonomy", "manifest", "params:data_processing"],
+                outputs="taxonomy",
+                name="taxonomy_of_data",
+                tags="ingest",
+            ),
+            Node(
+                nodes.split_photos,
+                inputs=["manifest", "params:taxonomy", "params:data_processing"],
+                outputs="split",
+                name="split_photos",
+                tags="split",
+            ),
+            Node(
+                nodes.corner_boxes,
+                inputs=["manifest", "split", "params:data_processing"],
+                outputs="objects",
+                name="corner_boxes",
+                tags="split",
+            ),
+            Node(
+                nodes.resize_photos,
+                inputs=["raw_annotations", "manifest", "split", "params:data_processing"],
+                outputs="photos",
+                name="resize_photos",
+                tags="images",
+            ),
+            Node(
+                nodes.chat_samples,
+                inputs=["split", "objects", "photos", "taxonomy"],
+                outputs=["sft_samples", "grpo_samples", "test_samples"],
+                name="chat_samples",
+                tags="samples",
+            ),
+        ]
+    )

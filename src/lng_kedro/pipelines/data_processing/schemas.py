@@ -1,0 +1,73 @@
+"""Tables of data_processing, checked by the catalog whenever they are saved or loaded."""
+
+import pandera.pandas as pa
+from pandera.typing.pandas import Series
+
+from lng_kedro.aihub.split import SPLITS
+
+
+class _Schema(pa.DataFrameModel):
+    class Config:
+        strict = True
+        coerce = True  # an empty column, or one read from CSV, has no type of its own
+
+
+class Manifest(_Schema):
+    """One row an object of the raw dataset; one without label for a photo with nothing to report.
+
+    Boxes are COCO's x, y, width and height in pixels of the original photo. `filled` lists the fields
+    that the label did not state, with the rule that filled them.
+    """
+
+    photo_id: Series[str]
+    photo: Series[str]
+    label_file: Series[str]
+    photo_category_id: Series[int]
+    width: Series[int] = pa.Field(gt=0)
+    height: Series[int] = pa.Field(gt=0)
+    category_id: Series[int]
+    label: Series[str] = pa.Field(nullable=True)
+    x: Series[float] = pa.Field(ge=0, nullable=True)
+    y: Series[float] = pa.Field(ge=0, nullable=True)
+    w: Series[float] = pa.Field(gt=0, nullable=True)
+    h: Series[float] = pa.Field(gt=0, nullable=True)
+    box_source: Series[str] = pa.Field(isin=["label", "image"], nullable=True)
+    tank_type: Series[str] = pa.Field(nullable=True)
+    location: Series[str] = pa.Field(nullable=True)
+    sub_location: Series[str] = pa.Field(nullable=True)
+    part: Series[str] = pa.Field(nullable=True)
+    quality: Series[str] = pa.Field(nullable=True)
+    material: Series[str] = pa.Field(nullable=True)
+    filled: Series[str]
+
+    @pa.dataframe_check(error="a box reaches outside its photo")
+    def box_inside(cls, frame: pa.typing.DataFrame) -> Series[bool]:  # noqa: N805
+        """A row without a box passes."""
+        outside = (frame["x"] + frame["w"] > frame["width"]) | (frame["y"] + frame["h"] > frame["height"])
+        return ~outside
+
+
+class Quarantine(_Schema):
+    """One row a photo or object that was left out, and why."""
+
+    file: Series[str]
+    reason: Series[str]
+    detail: Series[str]
+
+
+class Split(_Schema):
+    """One row a chosen photo."""
+
+    photo_id: Series[str] = pa.Field(unique=True)
+    split: Series[str] = pa.Field(isin=SPLITS)
+    photo_label: Series[str] = pa.Field(nullable=True)
+
+
+class Samples(_Schema):
+    """One row a photo: the chat that it is shown in, and its true report (processed frame)."""
+
+    photo_id: Series[str] = pa.Field(unique=True)
+    photo_label: Series[str] = pa.Field(nullable=True)
+    prompt: Series[object]
+    completion: Series[object]
+    ground_truth: Series[str]

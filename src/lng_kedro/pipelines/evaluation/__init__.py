@@ -1,0 +1,5 @@
+"""Predictions, metrics, tables and the report page of every stage."""
+
+from lng_kedro.pipelines.evaluation.pipeline import create_ablation, create_pipeline
+
+__all__ = ["create_ablation", "create_pipeline"]

@@ -1,0 +1,19 @@
+"""What can be set in evaluation."""
+
+from pydantic import Field
+
+from lng_kedro.params import Params
+
+
+class EvaluationParams(Params):
+    """See conf/base/parameters/evaluation.yml for what each value means."""
+
+    batch_size: int = Field(gt=0)
+    max_new_tokens: int = Field(gt=0)
+    page_photos_per_label: int = Field(gt=0)
+
+
+class StageParams(Params):
+    """How one stage is asked."""
+
+    reasoning: bool

@@ -1,0 +1,32 @@
+"""Nodes of grpo_training."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lng_kedro.imaging import PhotoFolder
+from lng_kedro.taxonomy import Taxonomy
+from lng_kedro.tracking import log_stage
+from lng_kedro.training.grpo import train_grpo
+from lng_kedro.training.params import GrpoParams
+from lng_kedro.vlm.spec import VlmParams
+
+
+def grpo(
+    samples: pd.DataFrame,
+    photos: PhotoFolder,
+    taxonomy: Taxonomy,
+    vlm: VlmParams,
+    params: GrpoParams,
+    adapter: Path,
+) -> tuple[Any, pd.DataFrame]:
+    """Trains the SFT adapter further; MLflow gets parameters and rewards under ``grpo``."""
+    return train_grpo(samples, photos, taxonomy, vlm, params, log_stage("grpo", params), adapter)
+
+
+def grpo_only(
+    samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy, vlm: VlmParams, params: GrpoParams
+) -> tuple[Any, pd.DataFrame]:
+    """Trains a new adapter by GRPO alone; MLflow gets parameters and rewards under ``grpo_only``."""
+    return train_grpo(samples, photos, taxonomy, vlm, params, log_stage("grpo_only", params), None)

@@ -1,0 +1,109 @@
+"""Pretraining of the tiny base model with transformers' Trainer."""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from lng_kedro.pretraining.samples import PHRASES, GenericSample, generic_samples
+from lng_kedro.taxonomy import Taxonomy
+from lng_kedro.vlm.tiny import build_model, build_processor
+
+
+class PretrainingParams(BaseModel):
+    """Recipe of the base model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int
+    image_size: int
+    vision: tuple[int, int, int]
+    text: tuple[int, int, int]
+    form_share: float
+    reasoning_share: float
+    steps: int
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int
+    work_dir: Path
+
+
+def pretrain(taxonomy: Taxonomy, params: PretrainingParams) -> tuple[Any, Any, list[dict[str, float]]]:
+    """Trains the base model; goes on from the last checkpoint in `work_dir` if there is one.
+
+    Returns:
+        The model (weights in bfloat16), its processor, and the log of the training loss.
+    """
+    import torch
+    from transformers import Trainer, TrainingArguments
+    from transformers.trainer_utils import get_last_checkpoint
+
+    processor = build_processor(taxonomy, params.image_size, PHRASES)
+    model = build_model(processor, params.vision, params.text, params.seed)
+    arguments = TrainingArguments(
+        output_dir=str(params.work_dir),
+        max_steps=params.steps,
+        per_device_train_batch_size=params.batch_size,
+        learning_rate=params.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=params.warmup_steps,
+        weight_decay=0.01,
+        adam_beta2=0.98,
+        logging_steps=50,
+        save_steps=500,
+        save_total_limit=1,
+        use_cpu=not torch.cuda.is_available(),
+        # One process draws scenes while the other trains.
+        dataloader_num_workers=1,
+        # Dispatching would cut `pixel_values`, which are patches and not photos, at the batch size.
+        accelerator_config={"dispatch_batches": False},
+        remove_unused_columns=False,
+        report_to="none",
+        seed=params.seed,
+    )
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=_stream(taxonomy, params),
+        data_collator=partial(collate, processor=processor),
+    )
+    params.work_dir.mkdir(parents=True, exist_ok=True)
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(params.work_dir)))
+    history = [entry for entry in trainer.state.log_history if "loss" in entry]
+    return model.to(torch.bfloat16), processor, history
+
+
+def _stream(taxonomy: Taxonomy, params: PretrainingParams) -> Any:
+    from torch.utils.data import IterableDataset
+
+    class Stream(IterableDataset[GenericSample]):
+        """Samples in an order that puts answers of similar length into one batch: less padding."""
+
+        def __iter__(self) -> Iterator[GenericSample]:
+            samples = generic_samples(
+                taxonomy, params.image_size, params.seed, params.form_share, params.reasoning_share
+            )
+            order = np.random.default_rng(params.seed)
+            while True:
+                pool = sorted(islice(samples, 16 * params.batch_size), key=lambda s: s.length)
+                for start in order.permutation(16) * params.batch_size:
+                    yield from pool[start : start + params.batch_size]
+
+    return Stream()
+
+
+def collate(samples: list[GenericSample], processor: Any) -> dict[str, Any]:
+    """A batch of whole conversations; the loss counts the assistant's turn only."""
+    import torch
+
+    texts = [processor.apply_chat_template(s.messages, tokenize=False) for s in samples]
+    batch = processor(text=texts, images=[[s.image] for s in samples], return_tensors="pt", padding=True)
+    turn = processor.tokenizer.convert_tokens_to_ids("assistant\n")
+    ids = batch["input_ids"]
+    answered = (ids == turn).int().cumsum(dim=1) - (ids == turn).int()
+    ignored = (answered == 0) | (ids == processor.tokenizer.pad_token_id)
+    return {**batch, "labels": torch.where(ignored, -100, ids)}

@@ -1,0 +1,13 @@
+"""Kedro's project settings."""
+
+from lng_kedro.hooks import PreflightHooks
+
+HOOKS = (PreflightHooks(),)
+
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "base",
+    # An environment changes single keys and lists only its differences.
+    "merge_strategy": {"parameters": "soft", "catalog": "soft", "globals": "soft", "mlflow": "soft"},
+    "config_patterns": {"mlflow": ["mlflow*"]},
+}

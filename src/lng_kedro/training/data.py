@@ -1,0 +1,55 @@
+"""Samples on disk (processed frame) -> TRL's datasets, in the frame that the model speaks."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lng_kedro.geometry import Frame
+from lng_kedro.imaging import PhotoFolder
+from lng_kedro.prompts import chat_completion, chat_prompt
+from lng_kedro.report import to_json
+from lng_kedro.taxonomy import Taxonomy
+
+
+def sft_dataset(
+    samples: pd.DataFrame,
+    photos: PhotoFolder,
+    taxonomy: Taxonomy,
+    frame: Frame,
+    reasoning_share: float,
+    seed: int,
+) -> Any:
+    """Columns prompt, completion and images: TRL then counts the loss on the completion only.
+
+    Args:
+        samples: columns photo_id and ground_truth.
+        photos: the processed photos.
+        taxonomy: the report schema.
+        frame: the coordinate frame in which the model is spoken with.
+        reasoning_share: share of samples shown in the GRPO stage's form, with ``<think>``.
+        seed: of the choice of these samples.
+    """
+    reasoned = np.random.default_rng(seed).random(len(samples)) < reasoning_share
+    prompts, completions = [], []
+    for truth, reasoning in zip(samples["ground_truth"], reasoned, strict=True):
+        objects = json.loads(truth)
+        report = to_json(objects, taxonomy, frame)
+        prompts.append(chat_prompt(taxonomy, frame, bool(reasoning)))
+        completions.append(chat_completion(report, objects, bool(reasoning)))
+    return _dataset(samples, photos, {"prompt": prompts, "completion": completions})
+
+
+def grpo_dataset(samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy, frame: Frame) -> Any:
+    """Columns prompt, images and ground_truth (the true report in the model's frame)."""
+    prompt = chat_prompt(taxonomy, frame, reasoning=True)
+    truths = [to_json(json.loads(truth), taxonomy, frame) for truth in samples["ground_truth"]]
+    return _dataset(samples, photos, {"prompt": [prompt] * len(samples), "ground_truth": truths})
+
+
+def _dataset(samples: pd.DataFrame, photos: PhotoFolder, columns: dict[str, list[Any]]) -> Any:
+    from datasets import Dataset, Image, List
+
+    paths = [[str(photos.path(photo_id))] for photo_id in samples["photo_id"]]
+    return Dataset.from_dict({**columns, "images": paths}).cast_column("images", List(Image()))

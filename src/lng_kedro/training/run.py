@@ -1,0 +1,41 @@
+"""What both stages share: going on where a run was cut off, and telling how it goes."""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+Log = Callable[[dict[str, float], int], None]
+"""Receives the figures of a step and its number."""
+
+
+def run_folder(work_dir: Path, *inputs: str) -> Path:
+    """A folder for the checkpoints of one run, named by what it depends on.
+
+    The same command goes on from its checkpoints; a changed parameter or sample starts anew.
+    """
+    return work_dir / hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:12]
+
+
+def fit(trainer: Any, folder: Path, log: Log) -> pd.DataFrame:
+    """Trains, from the last checkpoint in `folder` if there is one; the checkpoints go when it is done.
+
+    Returns:
+        One row a logged step.
+    """
+    from transformers import TrainerCallback
+    from transformers.trainer_utils import get_last_checkpoint
+
+    class Tell(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            log({k: float(v) for k, v in logs.items() if isinstance(v, int | float)}, state.global_step)
+
+    trainer.add_callback(Tell())
+    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    trainer.train(resume_from_checkpoint=checkpoint)
+    shutil.rmtree(folder, ignore_errors=True)
+    # The last entry sums the run up.
+    return pd.DataFrame(trainer.state.log_history[:-1])

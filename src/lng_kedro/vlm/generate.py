@@ -1,0 +1,128 @@
+"""Batched generation of reports, with a confidence for each object."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL.Image import Image
+from tqdm import tqdm
+
+from lng_kedro.prompts import Message
+from lng_kedro.report import confidence_spans
+from lng_kedro.vlm.load import Vlm
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said about one photo.
+
+    Attributes:
+        text: the completion, without the end token.
+        n_tokens: tokens generated, the end token included.
+        finished: False where the limit of tokens cut the answer off.
+        scores: for each object of the report the mean log-probability of its label and box tokens.
+    """
+
+    text: str
+    n_tokens: int
+    finished: bool
+    scores: tuple[float, ...]
+
+
+def with_photo(prompt: Sequence[Message]) -> list[Message]:
+    """The prompt with a place for the photo before the user's text."""
+    *before, user = prompt
+    content = [{"type": "image"}, {"type": "text", "text": user["content"]}]
+    return [*before, {**user, "content": content}]
+
+
+def generate_answers(
+    vlm: Vlm, prompt: Sequence[Message], photos: Sequence[Any], batch_size: int, max_new_tokens: int
+) -> Iterator[Answer]:
+    """Greedy answers to one prompt about many photos, a batch at a time, in order.
+
+    Args:
+        vlm: the model; its processor pads on the left.
+        prompt: chat messages up to the answer.
+        photos: callables that give a decoded photo, so that no more than a batch is in memory.
+        batch_size: photos a batch.
+        max_new_tokens: where an answer is cut off.
+    """
+    text = vlm.processor.apply_chat_template(
+        with_photo(prompt), tokenize=False, add_generation_prompt=True
+    )
+    for start in tqdm(range(0, len(photos), batch_size), desc="Answers", unit="batch"):
+        batch = [load() for load in photos[start : start + batch_size]]
+        yield from _answer_batch(vlm, text, batch, max_new_tokens)
+
+
+def _answer_batch(vlm: Vlm, text: str, photos: list[Image], max_new_tokens: int) -> list[Answer]:
+    import torch
+
+    inputs = vlm.processor(
+        text=[text] * len(photos),
+        images=[[photo] for photo in photos],
+        return_tensors="pt",
+        padding=True,
+        add_special_tokens=False,  # the template has written them
+    ).to(vlm.model.device)
+    recorder = _LogProbabilities(inputs["input_ids"].shape[1])
+    vlm.model.eval()
+    with torch.inference_mode():
+        sequences = vlm.model.generate(
+            **inputs,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            suppress_tokens=list(vlm.barred_ids),
+            logits_processor=[recorder],
+        )
+    recorder.see(sequences)
+    tokens = sequences[:, recorder.prompt_length :].tolist()
+    chosen = torch.stack(recorder.chosen, dim=1).tolist()
+    ends = set(vlm.model.generation_config.eos_token_id)
+    return [_answer(vlm, *row, ends) for row in zip(tokens, chosen, strict=True)]
+
+
+class _LogProbabilities:
+    """Records the log-probability of each generated token, without keeping the logits of all steps."""
+
+    def __init__(self, prompt_length: int) -> None:
+        self.prompt_length = prompt_length
+        self.chosen: list[Any] = []
+        self._last: Any = None
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """Called by `generate` before each token is chosen; the tokens so far are in `input_ids`."""
+        self.see(input_ids)
+        self._last = scores.float().log_softmax(dim=-1)
+        return scores
+
+    def see(self, sequences: Any) -> None:
+        """Notes the token that was chosen last."""
+        if self._last is not None:
+            self.chosen.append(self._last.gather(1, sequences[:, -1:]).squeeze(1))
+
+
+def _answer(vlm: Vlm, tokens: list[int], log_probabilities: list[float], ends: set[int]) -> Answer:
+    length = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
+    pieces = vlm.processor.tokenizer.batch_decode(
+        [[token] for token in tokens[:length]], clean_up_tokenization_spaces=False
+    )
+    text = vlm.processor.tokenizer.decode(tokens[:length], clean_up_tokenization_spaces=False)
+    scores = tuple(_span_score(pieces, log_probabilities, spans) for spans in confidence_spans(text))
+    return Answer(text, min(length + 1, len(tokens)), length < len(tokens), scores)
+
+
+def _span_score(pieces: list[str], log_probabilities: list[float], spans: list[tuple[int, int]]) -> float:
+    """Mean log-probability of the tokens that overlap the spans of text.
+
+    Lengths of decoded tokens locate them; where a character is split over tokens they may lie a little
+    off, which such text, never a valid report, can bear.
+    """
+    total = count = position = 0
+    for piece, value in zip(pieces, log_probabilities, strict=False):
+        end = position + len(piece)
+        if any(position < stop and end > start for start, stop in spans):
+            total, count = total + value, count + 1
+        position = end
+    return total / count if count else min(log_probabilities, default=0.0)
