@@ -1,6 +1,7 @@
 """Checks before a run: what is missing is said in one sentence, before long work starts."""
 
 import difflib
+import logging
 import re
 from importlib.util import find_spec
 from typing import Any
@@ -16,13 +17,19 @@ from kedro.validation.exceptions import ParameterValidationError
 RUNTIME_PARAMETERS = {"model", "raw_dir", "data_dir"}
 """Parameters of the command line that no node reads: they choose models and paths."""
 
+_PARAMETER = re.compile(r"- (?P<name>Parameter '[^']*'): (?P<problem>.*)")
+_OF_MODEL = re.compile(r"Failed to instantiate .* validation errors? for \w+")
+
 
 class PreflightHooks:
     """Stops a run that cannot succeed. Kedro prints a `ClickException` without a traceback."""
 
-    @hook_impl
+    # First, so that no MLflow store is made for what does not start.
+    @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         """Checks every parameter of every pipeline."""
+        # Kedro logs each problem too, at length; the exception says them all.
+        logging.getLogger("kedro.validation.parameter_validator").setLevel(logging.CRITICAL)
         try:
             context.params  # noqa: B018  reading them validates them
         except ParameterValidationError as error:
@@ -31,7 +38,7 @@ class PreflightHooks:
     # First, so that no MLflow run is opened for what does not start.
     @hook_impl(tryfirst=True)
     def before_pipeline_run(
-        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]
     ) -> None:
         """Checks runtime parameters, inputs, installed extras and the GPU."""
         problem = (
@@ -44,11 +51,19 @@ class PreflightHooks:
 
 
 def _readable(validation: str) -> str:
-    """Kedro's report of a wrong parameter, without Pydantic's addresses and types."""
-    text = re.sub(r"\s*(For further information visit \S+|\[type=[^\n]*\])", "", validation)
-    text = re.sub(r"Failed to instantiate \w+ for parameter '\w+': ", "", text)
-    text = re.sub(r"\d+ validation errors? for \w+\n", "", text)
-    return re.sub(r"\n\s*(?!- )", ": ", text).replace("Value error, ", "").replace("parameter 'vlm': : ", "")
+    """Kedro's report of wrong parameters, a line for each, without Pydantic's addresses and types."""
+    problems, parameter, place = [], "", ""
+    for line in validation.splitlines()[1:]:
+        if found := _PARAMETER.match(line):
+            parameter, place = found["name"], ""
+            if not _OF_MODEL.fullmatch(found["problem"]):
+                problems.append(f"{parameter}: {found['problem']}")
+        elif not line.startswith("  "):
+            place = f"{line}: "
+        elif not line.startswith("    For further information"):
+            message = line.partition(" [type=")[0].strip().removeprefix("Value error, ")
+            problems.append(f"{parameter}: {place}{message}")
+    return "\n".join(problems)
 
 
 def _unknown_parameter(given: dict[str, Any]) -> str | None:
@@ -61,13 +76,15 @@ def _unknown_parameter(given: dict[str, Any]) -> str | None:
     return None
 
 
-def _missing_input(pipeline: Pipeline, catalog: CatalogProtocol, run_params: dict[str, Any]) -> str | None:
+def _missing_input(
+    pipeline: Pipeline, catalog: CatalogProtocol[Any, Any], run_params: dict[str, Any]
+) -> str | None:
     for name in sorted(pipeline.inputs()):
         if name.startswith("params:") or catalog.exists(name):
             continue
         if name == "raw_annotations":
             return str(catalog[name].missing)
-        makers = [n for n, p in pipelines.items() if n != "__default__" and name in p.outputs() | p.all_outputs()]
+        makers = [n for n, p in pipelines.items() if n != "__default__" and name in p.all_outputs()]
         if makers:
             return f"'{name}' does not exist yet: run `{_command(makers[0], run_params)}` first."
     return None
@@ -79,7 +96,7 @@ def _command(pipeline_name: str, run_params: dict[str, Any]) -> str:
     return f"kedro run --pipeline {pipeline_name}{env}" + (f" --params {given}" if given else "")
 
 
-def _missing_means(pipeline: Pipeline, catalog: CatalogProtocol) -> str | None:
+def _missing_means(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> str | None:
     if not any(node.tags & {"train", "predict"} for node in pipeline.nodes):
         return None
     if not (find_spec("torch") and find_spec("trl")):

@@ -38,12 +38,15 @@ def evaluate(
         ``macro_f1_<field>``. Nothing predicted where nothing is true scores 1.
 
     Raises:
-        ValueError: the two lists differ in length.
+        ValueError: the two lists differ in length, or a true label does not exist.
     """
     if len(predictions) != len(truths):
         raise ValueError(f"{len(predictions)} photos predicted, {len(truths)} true: both must be the same")
     predicted = [[to_finding(o, taxonomy) for o in objects] for objects in predictions]
     true = [[to_finding(o, taxonomy) for o in objects] for objects in truths]
+    for photo, findings in enumerate(true):
+        if any(finding.label is None for finding in findings):
+            raise ValueError(f"the truth of photo {photo} holds a label that the taxonomy does not")
     scores = [[float(o.get("score", 1.0)) for o in objects] for objects in predictions]
     equal = [[1.0] * len(objects) for objects in predictions]
     result = {
@@ -97,7 +100,8 @@ def average_precision(
             entry["score"] = rank
         evaluation = COCOeval(ground_truth, ground_truth.loadRes(results), "bbox")
         evaluation.params.iouThrs = np.array([IOU_THRESHOLD])
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+        # No upper limit: COCO forgives false alarms that are larger than it.
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, np.inf]], ["all"]
         evaluation.params.maxDets = [max(map(len, predicted))]
         evaluation.evaluate()
         evaluation.accumulate()
@@ -110,7 +114,7 @@ def average_precision(
 def _annotations(
     photos: Iterable[Iterable[Finding]], classes: Mapping[str, int] | None
 ) -> list[dict[str, Any]]:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for image, findings in enumerate(photos):
         for finding in findings:
             # No box: one of no area, which hits nothing and still counts as a false alarm.
@@ -167,5 +171,3 @@ def _field_f1(
 
 def _value(finding: Finding, field: str) -> str | None:
     return finding.label if field == LABEL else finding.values[field]
-
-

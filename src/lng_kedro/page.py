@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -82,7 +82,7 @@ def _curve(history: pd.DataFrame, name: str) -> tuple[str, float, float]:
 
 
 def _photo(
-    sample: Mapping[str, Any], predictions: Mapping[str, pd.DataFrame], photos: PhotoFolder
+    sample: Mapping[Hashable, Any], predictions: Mapping[str, pd.DataFrame], photos: PhotoFolder
 ) -> dict[str, Any]:
     photo_id = sample["photo_id"]
     said: dict[str, dict[str, Any]] = {}
@@ -104,6 +104,12 @@ def _photo(
 def _boxes(objects: str) -> list[dict[str, Any]]:
     found = [o for o in json.loads(objects) if o[BBOX]]
     return [
-        {"x": o[BBOX][0], "y": o[BBOX][1], "w": o[BBOX][2] - o[BBOX][0], "h": o[BBOX][3] - o[BBOX][1], "name": o[LABEL]}
+        {
+            "x": o[BBOX][0],
+            "y": o[BBOX][1],
+            "w": o[BBOX][2] - o[BBOX][0],
+            "h": o[BBOX][3] - o[BBOX][1],
+            "name": o[LABEL],
+        }
         for o in found
     ]

@@ -3,8 +3,9 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NamedTuple
 
 from lng_kedro.geometry import PROCESSED, PROCESSED_SIZE, Box, Frame
@@ -16,7 +17,7 @@ ANSWER_OPEN, ANSWER_CLOSE = "<answer>", "</answer>"
 # An array of objects, or an empty one, somewhere in other text.
 _ARRAY_START = re.compile(r"\[\s*(?=[{\]])")
 # The values of an object whose tokens tell how sure the model is of it.
-_SCORED_VALUE = re.compile(r'"(?:label|bbox)"\s*:\s*(?P<value>"[^"]*"|\[[^\]]*\])')
+_SCORED_VALUE = re.compile(r'"(?:label"\s*:\s*"([^"]*)"|bbox"\s*:\s*\[([^\]]*)\])')
 _SEPARATOR = re.compile(r"\s*,\s*")
 
 
@@ -88,7 +89,10 @@ def parse_report(text: str, taxonomy: Taxonomy, frame: Frame = PROCESSED) -> Rep
     if items is None:
         items = _lenient_array(answer)
     nothing = to_finding(None, taxonomy)  # one for all elements that say nothing: they may be many
-    findings = tuple(to_finding(item, taxonomy, frame) if item else nothing for item in items or ())
+    findings = tuple(
+        to_finding(item, taxonomy, frame) if item and isinstance(item, dict) else nothing
+        for item in items or ()
+    )
     return Report(findings=findings, valid_json=valid, found=items is not None)
 
 
@@ -141,7 +145,7 @@ def to_objects(findings: Iterable[Finding], frame: Frame = PROCESSED) -> list[di
 def confidence_spans(text: str) -> list[list[tuple[int, int]]]:
     """For each object of the array that `parse_report` reads: where its label and box stand in `text`.
 
-    (start, end) of the two values; the whole object where it has neither.
+    (start, end) of what is inside the quotes and brackets; the whole object where it has neither.
     """
     answer = answer_slice(text)
     offset = text.rfind(ANSWER_OPEN) + len(ANSWER_OPEN)
@@ -150,7 +154,7 @@ def confidence_spans(text: str) -> list[list[tuple[int, int]]]:
         offset = len(text) - len(answer)
     spans = []
     for _, start, end in _walk_array(answer)[0]:
-        values = [m.span("value") for m in _SCORED_VALUE.finditer(answer, start, end)]
+        values = [m.span(m.lastindex or 0) for m in _SCORED_VALUE.finditer(answer, start, end)]
         spans.append([(offset + s, offset + e) for s, e in values or [(start, end)]])
     return spans
 
@@ -195,18 +199,16 @@ def _walk_array(answer: str) -> tuple[list[tuple[Any, int, int]], bool]:
 def _box(value: Any) -> Box | None:
     if not isinstance(value, list | tuple) or len(value) != 4:
         return None
-    if not all(type(v) in (int, float) for v in value):  # bool is an int, and no coordinate
+    # bool is an int, and no coordinate. Asking for the two types first is quicker.
+    if not all(type(v) in (int, float) or (isinstance(v, Real) and not isinstance(v, bool)) for v in value):
         return None
-    x_min, y_min, x_max, y_max = value
     try:
-        if not (x_min < x_max and y_min < y_max and all(map(math.isfinite, value))):
-            return None
+        x_min, y_min, x_max, y_max = map(float, value)
     except OverflowError:  # an integer past the range of floats
         return None
-    return (x_min, y_min, x_max, y_max)
+    box = (x_min, y_min, x_max, y_max)
+    return box if x_min < x_max and y_min < y_max and all(map(math.isfinite, box)) else None
 
 
 def _inside(box: Box, frame: Frame) -> bool:
     return box[0] >= 0 and box[1] >= 0 and box[2] <= frame.width and box[3] <= frame.height
-
-

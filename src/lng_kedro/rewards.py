@@ -23,7 +23,6 @@ from lng_kedro.report import (
     THINK_OPEN,
     Finding,
     Report,
-    answer_slice,
     parse_report,
 )
 from lng_kedro.taxonomy import Taxonomy
@@ -36,7 +35,8 @@ LOOP_PERIOD = 8
 LOOP_COPIES = 5
 """A run of words is a loop from this many copies in a row on; four equal box sides are none."""
 
-_WORD = re.compile(r"\w+")
+# A decimal fraction is one word: the box [0.0, 0.0, 0.2, 0.2] holds no loop of zeros.
+_WORD = re.compile(r"\d+\.\d+|\w+")
 _CHARACTER_LOOP = re.compile(r"(\S)\1{15,}")
 
 
@@ -177,12 +177,12 @@ SCORES: dict[str, Score] = {
 def _text(completion: Completion) -> str:
     if isinstance(completion, str):
         return completion
-    content = completion[-1]["content"] if completion else ""
+    last = completion[-1] if isinstance(completion, Sequence) and completion else None
+    content = last.get("content") if isinstance(last, Mapping) else None
     return content if isinstance(content, str) else ""
 
 
-# The seven rewards read the same completions one after the other: each is parsed once. Longer texts
-# than any generation are not kept.
+# The seven rewards read the same completions one after the other: each is parsed once.
 @lru_cache(maxsize=4096)
 def _parsed(text: str, rules: _Rules) -> Report:
     return parse_report(text, rules.taxonomy, rules.frame)
@@ -206,15 +206,15 @@ def _ink(text: str) -> int:
 
 
 def _inside_share(text: str, ink: int) -> float:
-    think_start, think_end = text.find(THINK_OPEN), text.find(THINK_CLOSE)
-    thought = text[think_start : think_end + len(THINK_CLOSE)] if 0 <= think_start < think_end else ""
-    answer = answer_slice(text)
-    if answer is None:
-        kept = thought
-    else:
-        closed = f"{answer}{ANSWER_CLOSE}" in text
-        kept = thought + ANSWER_OPEN + answer + (ANSWER_CLOSE if closed else "")
-    return min(1.0, _ink(kept) / ink)
+    outside = text
+    start = outside.rfind(ANSWER_OPEN)
+    if start >= 0:
+        end = outside.find(ANSWER_CLOSE, start)
+        outside = outside[:start] + (outside[end + len(ANSWER_CLOSE) :] if end >= 0 else "")
+    start, end = outside.find(THINK_OPEN), outside.find(THINK_CLOSE)
+    if 0 <= start < end:
+        outside = outside[:start] + outside[end + len(THINK_CLOSE) :]
+    return 1 - _ink(outside) / ink
 
 
 def _printable_share(text: str) -> float:

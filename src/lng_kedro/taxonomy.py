@@ -139,7 +139,10 @@ def load_taxonomy(path: str | Path) -> Taxonomy:
     Raises:
         ValueError: the file is not a taxonomy; the message names the file.
     """
-    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is not a taxonomy: a mapping with 'labels' and 'fields' is expected")
-    return Taxonomy.model_validate(content.get("taxonomy", content))
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("a mapping with 'labels' and 'fields' is expected")
+        return Taxonomy.model_validate(content.get("taxonomy", content))
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} is not a taxonomy: {error}") from error

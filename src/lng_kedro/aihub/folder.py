@@ -39,13 +39,13 @@ class AIHubFolder:
         """
         outer, _, member = locator.partition(_IN_ZIP)
         path = self.root / outer
-        return _archive(path).read(member) if member else path.read_bytes()
+        return _archive(path, path.stat().st_mtime_ns).read(member) if member else path.read_bytes()
 
     def _locators(self) -> Iterator[str]:
         for path in sorted(p for p in self.root.rglob("*") if p.is_file()):
             outer = path.relative_to(self.root).as_posix()
             if path.suffix.lower() == ".zip":
-                names = sorted(_archive(path).namelist())
+                names = sorted(_archive(path, path.stat().st_mtime_ns).namelist())
                 yield from (f"{outer}{_IN_ZIP}{name}" for name in names if not name.endswith("/"))
             else:
                 yield outer
@@ -61,7 +61,8 @@ def context(locator: str) -> str:
     return unicodedata.normalize("NFC", str(PurePosixPath(locator).parent))
 
 
-# A zip's directory takes long to read where it has many members: each process keeps it open.
+# A zip's directory takes long to read where it has many members: each process keeps it open, until the
+# zip is another one.
 @lru_cache(maxsize=64)
-def _archive(path: Path) -> zipfile.ZipFile:
+def _archive(path: Path, modified: int) -> zipfile.ZipFile:  # noqa: ARG001
     return zipfile.ZipFile(path)

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from lng_kedro.aihub.folder import context, stem
@@ -15,7 +16,7 @@ Row = dict[str, Any]
 _PHOTO_NAME = re.compile(r"^(?P<id>\d{4})_(?P<part>\d{2})_")
 
 
-class Rejected(Exception):
+class Rejected(Exception):  # noqa: N818  it is an outcome that is counted
     """A photo or an object that cannot be used: a reason code and what was found."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -52,10 +53,13 @@ class LabelReader:
                 raise Rejected("label_without_photo", "no photo has this name")
             label = _document(content)
             base = self._photo_row(locator, label, photo)
+            annotations = _annotations(label)
         except Rejected as problem:
             return [], [_quarantined(locator, problem)]
         rows, rejected = [], []
-        for annotation in _listed(label, "annotations"):
+        for annotation in annotations:
+            if self._says_nothing(annotation):
+                continue
             try:
                 rows.append(base | self._object_row(locator, label, annotation, base))
             except Rejected as problem:
@@ -69,7 +73,7 @@ class LabelReader:
         images = _listed(label, "images")
         image = images[0] if images and isinstance(images[0], Mapping) else {}
         width, height = image.get("width"), image.get("height")
-        if not (_positive(width) and _positive(height)):
+        if not (_whole(width) and _whole(height)):
             raise Rejected("photo_size", f"width {width!r}, height {height!r}")
         name = _PHOTO_NAME.match(stem(locator))
         if name is None:
@@ -87,7 +91,7 @@ class LabelReader:
         if not isinstance(annotation, Mapping):
             raise Rejected("annotation", f"not an object: {annotation!r:.80}")
         category = annotation.get("category_id")
-        if category not in self.taxonomy.by_id:
+        if not _number(category) or category not in self.taxonomy.by_id:
             raise Rejected("unknown_id", f"category_id {category!r:.80}")
         name, quality = self.taxonomy.by_id[category]
         box, source = self._box(annotation.get("bbox"), category, base)
@@ -118,10 +122,11 @@ class LabelReader:
         values: Row = {}
         filled: list[str] = []
         for name, field in self.taxonomy.fields.items():
-            stated = next((s[name] for s in sources if s.get(name) not in (None, "")), None)
+            stated = next((s[name] for s in sources if not _blank(s.get(name))), None)
             if stated is not None:
                 # A field without listed values (material) takes what the data say.
-                value = field.spellings.get(fold(str(stated))) if field.values else str(stated).strip()
+                known = field.spellings.get(fold(str(stated))) if field.values else str(stated).strip()
+                value = known if isinstance(stated, str | int) else None
                 if value is None:
                     raise Rejected("unknown_value", f"{name} {stated!r:.80}: add it to the taxonomy")
             elif name == "quality":
@@ -139,12 +144,18 @@ class LabelReader:
 
     def _part_of_name(self, locator: str) -> tuple[str, str] | None:
         spellings = self.taxonomy.fields["part"].spellings
-        words = fold(context(locator)).removesuffix(".zip!").replace("!", "").replace(".zip", "").split("_")
-        if words[-1] in spellings:
-            return spellings[words[-1]], "zip"
+        for name in reversed(PurePosixPath(context(locator)).parts):
+            word = fold(name).removesuffix("!").removesuffix(".zip").rpartition("_")[2]
+            if word in spellings and not word.isdigit():  # a folder named by a date has no part code
+                return spellings[word], "zip"
         code = _PHOTO_NAME.match(stem(locator))
         value = spellings.get(code["part"]) if code else None
         return (value, "name") if value else None
+
+    def _says_nothing(self, annotation: Any) -> bool:
+        """Some photos with nothing to report say so by an annotation with their own id."""
+        category = annotation.get("category_id") if isinstance(annotation, Mapping) else None
+        return _number(category) and category in self.taxonomy.negative_ids
 
     def _negative(self, locator: str, base: Row) -> tuple[list[Row], list[Row]]:
         if base["photo_category_id"] in self.taxonomy.negative_ids:
@@ -161,6 +172,13 @@ def _document(content: bytes) -> Mapping[str, Any]:
     if not isinstance(label, Mapping):
         raise Rejected("json", f"an object expected, found {type(label).__name__}")
     return label
+
+
+def _annotations(label: Mapping[str, Any]) -> list[Any]:
+    annotations = label.get("annotations")
+    if annotations is not None and not isinstance(annotations, list):
+        raise Rejected("annotation", f"a list expected, found {annotations!r:.80}")
+    return annotations or []
 
 
 def _listed(label: Mapping[str, Any], key: str) -> list[Any]:
@@ -182,8 +200,12 @@ def _number(value: Any) -> bool:
     return abs(value) < 1e9 and math.isfinite(value)
 
 
-def _positive(value: Any) -> bool:
-    return _number(value) and value > 0
+def _whole(value: Any) -> bool:
+    return _number(value) and value >= 1 and value == int(value)
+
+
+def _blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _quarantined(locator: str, problem: Rejected) -> Row:

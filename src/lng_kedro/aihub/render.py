@@ -5,7 +5,6 @@ spellings of one defect, `.JPG` beside `.jpg`, Korean, English and coded metadat
 """
 
 import json
-import os
 import tempfile
 import unicodedata
 import uuid
@@ -95,7 +94,7 @@ def write_dataset(
         results = Parallel(n_jobs=n_jobs, return_as="generator")(work)
         written = list(tqdm(results, total=len(jobs), desc="rendering photos", unit="photo"))
         _pack(loose, tree, written)
-        os.replace(tree, root)
+        tree.replace(root)
 
 
 # --- one photo and its label file --------------------------------------------------------------------

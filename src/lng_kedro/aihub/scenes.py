@@ -169,7 +169,7 @@ def _describe(
 
 
 def _paste(image: Image.Image, found: RenderedObject, scene: Scene, rng: Rng) -> None:
-    assert found.bbox is not None
+    assert found.bbox is not None  # noqa: S101  boxless objects are not pasted
     x, y, w, h = found.bbox
     good = found.attributes["quality"] == "Good"
     item = draw_item(found.label, good, found.attributes["part"], (w, h), rng).reduce(2)

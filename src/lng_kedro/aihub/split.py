@@ -20,11 +20,11 @@ def balanced_split(
 ) -> pd.DataFrame:
     """Draws the photos of each split; a photo is in one split only.
 
-    A photo counts for the label of the id in its name, whatever else it shows. The draw depends on the
-    photos' names and the seed alone.
+    A photo counts for the label of the id in its name, whatever else it shows; one of a negative id must
+    show nothing. The draw depends on the photos' names and the seed alone.
 
     Args:
-        manifest: one row an object (columns photo_id and photo_category_id are used).
+        manifest: one row an object (columns photo_id, photo_category_id and label are used).
         taxonomy: labels and their ids.
         per_label: split -> photos a label.
         good_share: share of them that show the item in good order, where the label has a good id.
@@ -37,7 +37,8 @@ def balanced_split(
     Raises:
         ValueError: some label has too few photos; the message lists each with what is missing.
     """
-    photos = manifest.drop_duplicates("photo_id").set_index("photo_category_id")["photo_id"]
+    usable = manifest["label"].isna() | ~manifest["photo_category_id"].isin(taxonomy.negative_ids)
+    photos = manifest[usable].drop_duplicates("photo_id").set_index("photo_category_id")["photo_id"]
     wanted: list[tuple[str | None, tuple[int, ...], dict[str, int]]] = []
     for label in taxonomy.labels:
         good = {s: round(n * good_share) if label.good_id else 0 for s, n in per_label.items()}
@@ -52,7 +53,9 @@ def balanced_split(
         pool = sorted(photos[photos.index.isin(ids)])
         needed = sum(counts.values())
         if len(pool) < needed:
-            short.append(f"{name or 'nothing to report'} (id {', '.join(map(str, ids))}): {len(pool)} of {needed}")
+            short.append(
+                f"{name or 'nothing to report'} (id {', '.join(map(str, ids))}): {len(pool)} of {needed}"
+            )
             continue
         order = iter(np.random.default_rng([seed, *ids]).permutation(len(pool)))
         rows += [(pool[next(order)], split, name) for split, n in counts.items() for _ in range(n)]

@@ -1,6 +1,5 @@
 """A LoRA adapter as PEFT stores it."""
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,8 @@ class AdapterDataset(AbstractDataset[Any, Path]):
             # The frozen reference policy of GRPO is an adapter too; only the trained one is kept.
             data.save_pretrained(f"{folder}/new", selected_adapters=["default"])
             if self._filepath.exists():
-                os.replace(self._filepath, f"{folder}/old")
-            os.replace(f"{folder}/new", self._filepath)
+                self._filepath.replace(f"{folder}/old")
+            Path(folder, "new").replace(self._filepath)
 
     def load(self) -> Path:
         """Folder of the adapter."""

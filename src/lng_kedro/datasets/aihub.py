@@ -27,7 +27,7 @@ class AIHubDataset(AbstractDataset[NoReturn, AIHubFolder]):
             raise DatasetError(self.missing)
         return AIHubFolder(self._filepath)
 
-    def save(self, data: NoReturn) -> None:
+    def save(self, data: NoReturn) -> None:  # noqa: ARG002
         """Refused: raw data are never written."""
         raise DatasetError("The raw dataset is read only.")
 
@@ -120,6 +120,11 @@ class RenderedAIHubDataset(AIHubDataset):
         counts |= dict.fromkeys(taxonomy.negative_ids, recipe["negatives"])
         if self._recipe_file.is_file():  # what lies there was rendered here, by another recipe
             shutil.rmtree(self._filepath, ignore_errors=True)
+        elif super()._exists():
+            raise DatasetError(
+                f"{self._filepath} holds files that were not rendered: read them with --params "
+                "raw_dir=PATH, or move them away."
+            )
         self._recipe_file.parent.mkdir(parents=True, exist_ok=True)
         self._recipe_file.write_text(json.dumps(recipe, indent=1))
         write_dataset(

@@ -1,6 +1,5 @@
 """A whole checkpoint: model and processor."""
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,8 @@ class CheckpointDataset(AbstractDataset[tuple[Any, Any], Path]):
             for part in data:
                 part.save_pretrained(f"{folder}/new")
             if self._filepath.exists():
-                os.replace(self._filepath, f"{folder}/old")
-            os.replace(f"{folder}/new", self._filepath)
+                self._filepath.replace(f"{folder}/old")
+            Path(folder, "new").replace(self._filepath)
 
     def load(self) -> Path:
         """Folder of the checkpoint."""

@@ -1,6 +1,5 @@
 """A folder of processed photos."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ class PhotoFolderDataset(AbstractDataset[Mapping[str, bytes], PhotoFolder]):
         for photo_id, jpeg in data.items():
             unfinished = self._filepath / f".{photo_id}.part"
             unfinished.write_bytes(jpeg)
-            os.replace(unfinished, self._filepath / f"{photo_id}.jpg")
+            unfinished.replace(self._filepath / f"{photo_id}.jpg")
 
     def load(self) -> PhotoFolder:
         """The folder."""

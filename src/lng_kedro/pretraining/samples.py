@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from lng_kedro.geometry import Box, Frame
 from lng_kedro.prompts import Message, chat_completion, chat_prompt
@@ -38,7 +37,7 @@ PHRASES = (
 class GenericSample:
     """One picture and a whole conversation about it."""
 
-    image: Image.Image
+    scene: Scene
     messages: list[Message]
 
     @property
@@ -74,7 +73,7 @@ def generic_samples(
             prompt = chat_prompt(taxonomy, frame, reasoning)
             prompt[-1] = {"role": "user", "content": SHAPES_PROMPT}
             report = json.dumps(objects, separators=(",", ":"))
-        yield GenericSample(scene.image, with_photo(prompt) + chat_completion(report, objects, reasoning))
+        yield GenericSample(scene, with_photo(prompt) + chat_completion(report, objects, reasoning))
 
 
 def _shapes(scene: Scene, size: int) -> list[dict[str, Any]]:

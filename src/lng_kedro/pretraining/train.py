@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
+from lng_kedro.params import Params
+from lng_kedro.pretraining.losses import BoxLoss, SceneHead, scene_targets
 from lng_kedro.pretraining.samples import PHRASES, GenericSample, generic_samples
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.vlm.tiny import build_model, build_processor
 
+POOL = 16
+"""Batches among which samples are sorted by length."""
 
-class PretrainingParams(BaseModel):
-    """Recipe of the base model."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class PretrainingParams(Params):
+    """Recipe of the base model; see conf/base/parameters/base_model.yml."""
 
     seed: int
     image_size: int
@@ -29,6 +31,7 @@ class PretrainingParams(BaseModel):
     batch_size: int
     learning_rate: float
     warmup_steps: int
+    scene_weight: float
     work_dir: Path
 
 
@@ -39,11 +42,37 @@ def pretrain(taxonomy: Taxonomy, params: PretrainingParams) -> tuple[Any, Any, l
         The model (weights in bfloat16), its processor, and the log of the training loss.
     """
     import torch
-    from transformers import Trainer, TrainingArguments
     from transformers.trainer_utils import get_last_checkpoint
 
     processor = build_processor(taxonomy, params.image_size, PHRASES)
     model = build_model(processor, params.vision, params.text, params.seed)
+    trainer = _trainer(model, processor, taxonomy, params)
+    params.work_dir.mkdir(parents=True, exist_ok=True)
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(params.work_dir)))
+    del model.scene_head
+    history = [entry for entry in trainer.state.log_history if "loss" in entry]
+    return model.to(torch.bfloat16), processor, history
+
+
+def _trainer(model: Any, processor: Any, taxonomy: Taxonomy, params: PretrainingParams) -> Any:
+    import torch
+    from transformers import Trainer, TrainingArguments
+
+    # A part of the model while it is pretrained, so that optimizer and checkpoints hold it.
+    model.scene_head = SceneHead(params.text[1])
+    box_loss = BoxLoss(processor.tokenizer)
+    seen: list[Any] = []
+    model.model.visual.register_forward_hook(lambda module, inputs, output: seen.append(output))
+
+    class BaseTrainer(Trainer):
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            targets = {k: inputs.pop(k) for k in list(inputs) if k.startswith("scene_")}
+            labels = inputs.pop("labels")
+            seen.clear()
+            outputs = model(**inputs)
+            scene = model.scene_head.loss(seen[0].pooler_output, targets)
+            return box_loss(outputs.logits, labels) + params.scene_weight * scene
+
     arguments = TrainingArguments(
         output_dir=str(params.work_dir),
         max_steps=params.steps,
@@ -54,7 +83,7 @@ def pretrain(taxonomy: Taxonomy, params: PretrainingParams) -> tuple[Any, Any, l
         weight_decay=0.01,
         adam_beta2=0.98,
         logging_steps=50,
-        save_steps=500,
+        save_steps=250,
         save_total_limit=1,
         use_cpu=not torch.cuda.is_available(),
         # One process draws scenes while the other trains.
@@ -65,22 +94,18 @@ def pretrain(taxonomy: Taxonomy, params: PretrainingParams) -> tuple[Any, Any, l
         report_to="none",
         seed=params.seed,
     )
-    trainer = Trainer(
+    return BaseTrainer(
         model=model,
         args=arguments,
         train_dataset=_stream(taxonomy, params),
         data_collator=partial(collate, processor=processor),
     )
-    params.work_dir.mkdir(parents=True, exist_ok=True)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(params.work_dir)))
-    history = [entry for entry in trainer.state.log_history if "loss" in entry]
-    return model.to(torch.bfloat16), processor, history
 
 
 def _stream(taxonomy: Taxonomy, params: PretrainingParams) -> Any:
     from torch.utils.data import IterableDataset
 
-    class Stream(IterableDataset[GenericSample]):
+    class Stream(IterableDataset):
         """Samples in an order that puts answers of similar length into one batch: less padding."""
 
         def __iter__(self) -> Iterator[GenericSample]:
@@ -89,8 +114,8 @@ def _stream(taxonomy: Taxonomy, params: PretrainingParams) -> Any:
             )
             order = np.random.default_rng(params.seed)
             while True:
-                pool = sorted(islice(samples, 16 * params.batch_size), key=lambda s: s.length)
-                for start in order.permutation(16) * params.batch_size:
+                pool = sorted(islice(samples, POOL * params.batch_size), key=lambda s: s.length)
+                for start in order.permutation(POOL) * params.batch_size:
                     yield from pool[start : start + params.batch_size]
 
     return Stream()
@@ -101,9 +126,10 @@ def collate(samples: list[GenericSample], processor: Any) -> dict[str, Any]:
     import torch
 
     texts = [processor.apply_chat_template(s.messages, tokenize=False) for s in samples]
-    batch = processor(text=texts, images=[[s.image] for s in samples], return_tensors="pt", padding=True)
+    images = [[s.scene.image] for s in samples]
+    batch = processor(text=texts, images=images, return_tensors="pt", padding=True)
     turn = processor.tokenizer.convert_tokens_to_ids("assistant\n")
     ids = batch["input_ids"]
     answered = (ids == turn).int().cumsum(dim=1) - (ids == turn).int()
     ignored = (answered == 0) | (ids == processor.tokenizer.pad_token_id)
-    return {**batch, "labels": torch.where(ignored, -100, ids)}
+    return {**batch, **scene_targets([s.scene for s in samples]), "labels": torch.where(ignored, -100, ids)}

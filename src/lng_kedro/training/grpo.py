@@ -39,7 +39,7 @@ def train_grpo(
         The `PeftModel`, and one row a logged step.
     """
     new = None if adapter else params.lora
-    vlm = load_vlm(vlm_params, adapter=adapter, new_adapter=new, trainable=True)
+    vlm = load_vlm(vlm_params, adapter=adapter, new_adapter=new, trainable=True, seed=params.seed)
     from trl import GRPOTrainer
 
     folder = run_folder(

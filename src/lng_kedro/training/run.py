@@ -26,14 +26,19 @@ def fit(trainer: Any, folder: Path, log: Log) -> pd.DataFrame:
     Returns:
         One row a logged step.
     """
-    from transformers import TrainerCallback
+    from transformers import ProgressCallback
     from transformers.trainer_utils import get_last_checkpoint
 
-    class Tell(TrainerCallback):
+    class Progress(ProgressCallback):
+        """The bar carries loss and reward; all figures go to `log`."""
+
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if self.training_bar is not None:
+                self.training_bar.set_postfix({k: logs[k] for k in ("loss", "reward") if k in logs})
             log({k: float(v) for k, v in logs.items() if isinstance(v, int | float)}, state.global_step)
 
-    trainer.add_callback(Tell())
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(Progress())
     checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     trainer.train(resume_from_checkpoint=checkpoint)
     shutil.rmtree(folder, ignore_errors=True)

@@ -34,7 +34,7 @@ def train_sft(
     Returns:
         The `PeftModel`, and one row a logged step.
     """
-    vlm = load_vlm(vlm_params, new_adapter=params.lora, trainable=True)
+    vlm = load_vlm(vlm_params, new_adapter=params.lora, trainable=True, seed=params.seed)
     from trl import SFTConfig, SFTTrainer
 
     dataset = sft_dataset(samples, photos, taxonomy, vlm.frame, params.reasoning_share, params.seed)

@@ -48,9 +48,7 @@ def generate_answers(
         batch_size: photos a batch.
         max_new_tokens: where an answer is cut off.
     """
-    text = vlm.processor.apply_chat_template(
-        with_photo(prompt), tokenize=False, add_generation_prompt=True
-    )
+    text = vlm.processor.apply_chat_template(with_photo(prompt), tokenize=False, add_generation_prompt=True)
     for start in tqdm(range(0, len(photos), batch_size), desc="Answers", unit="batch"):
         batch = [load() for load in photos[start : start + batch_size]]
         yield from _answer_batch(vlm, text, batch, max_new_tokens)
@@ -119,7 +117,7 @@ def _span_score(pieces: list[str], log_probabilities: list[float], spans: list[t
     Lengths of decoded tokens locate them; where a character is split over tokens they may lie a little
     off, which such text, never a valid report, can bear.
     """
-    total = count = position = 0
+    total, count, position = 0.0, 0, 0
     for piece, value in zip(pieces, log_probabilities, strict=False):
         end = position + len(piece)
         if any(position < stop and end > start for start, stop in spans):

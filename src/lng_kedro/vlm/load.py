@@ -31,6 +31,7 @@ def load_vlm(
     adapter: Path | None = None,
     new_adapter: LoraParams | None = None,
     trainable: bool = False,
+    seed: int = 0,
 ) -> Vlm:
     """Loads the model in use.
 
@@ -39,7 +40,11 @@ def load_vlm(
         adapter: folder of a stored adapter to put on it.
         new_adapter: a fresh adapter to put on it, where there is no stored one.
         trainable: the adapter is to be trained further.
+        seed: of a fresh adapter's weights.
     """
+    import torch
+
+    torch.manual_seed(seed)
     spec = params.spec
     load = _load_unsloth if spec.backend == "unsloth" else _load_transformers
     model, processor = load(spec, adapter, new_adapter, trainable)

@@ -103,10 +103,18 @@ def page(
         stages: ``predictions_<stage>`` and ``history_<stage>``.
     """
     shown = samples.groupby("photo_label", sort=False).head(params.page_photos_per_label)
-    predictions = {k.removeprefix("predictions_"): v for k, v in stages.items() if k.startswith("predictions_")}
+    predictions = {
+        k.removeprefix("predictions_"): v for k, v in stages.items() if k.startswith("predictions_")
+    }
     histories = {k.removeprefix("history_"): v for k, v in stages.items() if k.startswith("history_")}
     return render_page(
-        vlm_params.model, taxonomy, {"Table II": table_2, "Table III": table_3}, histories, shown, predictions, photos
+        vlm_params.model,
+        taxonomy,
+        {"Table II": table_2, "Table III": table_3},
+        histories,
+        shown,
+        predictions,
+        photos,
     )
 
 

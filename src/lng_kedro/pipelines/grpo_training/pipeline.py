@@ -10,12 +10,28 @@ INPUTS = ["grpo_samples", "photos", "taxonomy", "params:vlm", "params:grpo_train
 def create_pipeline() -> Pipeline:
     """sft_adapter, grpo_samples -> grpo_adapter."""
     return Pipeline(
-        [Node(nodes.grpo, inputs=[*INPUTS, "sft_adapter"], outputs=["grpo_adapter", "history_grpo"], name="grpo", tags="train")]
+        [
+            Node(
+                nodes.grpo,
+                inputs=[*INPUTS, "sft_adapter"],
+                outputs=["grpo_adapter", "history_grpo"],
+                name="grpo",
+                tags="train",
+            )
+        ]
     )
 
 
 def create_ablation() -> Pipeline:
     """grpo_samples -> grpo_only_adapter: what GRPO does without SFT (Table III)."""
     return Pipeline(
-        [Node(nodes.grpo_only, inputs=INPUTS, outputs=["grpo_only_adapter", "history_grpo_only"], name="grpo_only", tags="train")]
+        [
+            Node(
+                nodes.grpo_only,
+                inputs=INPUTS,
+                outputs=["grpo_only_adapter", "history_grpo_only"],
+                name="grpo_only",
+                tags="train",
+            )
+        ]
     )

@@ -1,0 +1,36 @@
+# Every target works from a bare clone: the first one makes the virtual environment.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.installed
+
+.PHONY: demo test lint viz mlflow bench base-model
+
+demo: $(READY)  ## the whole way on rendered photos: data, SFT, GRPO, evaluation, report
+	$(BIN)/kedro run --env demo
+
+test: $(READY)  ## all tests
+	$(BIN)/pytest
+
+lint: $(READY)  ## style, types, layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+viz: $(READY)  ## the lineage in a browser, http://127.0.0.1:4141
+	$(BIN)/kedro viz run --env demo --host 127.0.0.1 --port 4141
+
+mlflow: $(READY)  ## the runs in a browser, http://127.0.0.1:5000
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db --host 127.0.0.1 --port 5000
+
+bench: $(READY)  ## one script a claim; each prints its ratio against a peer of the same run
+	for script in benchmarks/*.py; do echo "== $$script" && $(BIN)/python $$script || exit 1; done
+
+base-model: $(READY)  ## remakes models/tiny_qwen2_5_vl from its recipe (about an hour)
+	$(BIN)/kedro run --env demo --pipeline base_model
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,viz,dev]'
+	touch $@

@@ -1,0 +1,361 @@
+"""data_processing, from raw folders made by hand to samples."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from lng_kedro.aihub.folder import AIHubFolder
+from lng_kedro.imaging import PhotoFolder
+from lng_kedro.pipelines.data_processing import nodes
+from lng_kedro.pipelines.data_processing.params import DataProcessingParams
+from lng_kedro.prompts import user_prompt
+from lng_kedro.report import parse_report
+from lng_kedro.taxonomy import Taxonomy, load_taxonomy
+from tests.project import ROOT, copy_project, mlflow_runs, prepare_store, session
+from tests.raw import ENGLISH, annotation, encoded, label, photo, write
+
+SIZES = ((192, 108), (120, 160), (100, 100))
+SETTINGS = {
+    "per_label": {"sft": 2, "grpo": 1, "test": 1},
+    "good_share": 0.3,
+    "negative_share": 0.1,
+    "n_jobs": 1,
+}
+SPLITS = ("sft", "grpo", "test")
+
+# A crack below a scratch, in a portrait photo: eqs (1)-(4) by hand.
+CRACK_SIZE = (300, 400)
+CRACK = [
+    annotation(
+        2102, (150, 200, 75, 100)
+    ),  # 150/300*512 = 256, 200/400*512 = 256, 225/300 -> 384, 300/400 -> 384
+    annotation(  # 30/300 -> 51.2, 40/400 -> 51.2, 90/300 -> 153.6, 140/400 -> 179.2
+        2502, (30, 40, 60, 100), attributes=ENGLISH | {"tank_type": "B", "part": "Cable", "quality": "Good"}
+    ),
+]
+CRACK_REPORT = (
+    '[{"label":"scratch","bbox":[51,51,154,179],"tank_type":"B","location":"Inside","sub_location":"Floor",'
+    '"part":"Cable","quality":"Good"},'
+    '{"label":"crack","bbox":[256,256,384,384],"tank_type":"C","location":"Inside","sub_location":"Floor",'
+    '"part":"Coating","quality":"Defective"}]'
+)
+
+
+def write_raw(root: Path, taxonomy: Taxonomy, **attributes: str) -> Path:
+    """Just enough of everything for SETTINGS, and four files that are of no use."""
+    counts = dict.fromkeys(taxonomy.by_id, 1) | {o.defective_id: 4 for o in taxonomy.labels} | {2101: 7}
+    photos, labels = {}, {}
+    for category_id, n in counts.items():
+        for k in range(n):
+            width, height = CRACK_SIZE if category_id == 2102 else SIZES[k % 3]
+            name = f"{category_id}_12_{k}"
+            # Without quality and part: the id and the zip tell.
+            values = {"tank_type": "B형", "location": "외부", "sub_location": "지지대", **attributes}
+            found = [
+                annotation(category_id, (width // 4, height // 4, width // 2, height // 2), attributes=values)
+            ]
+            if category_id in taxonomy.boxless_ids:
+                found[0]["bbox"] = None
+            if category_id == 2102:
+                found = [o | {"attributes": o["attributes"] | attributes} for o in CRACK]
+            photos[f"{name}.{'JPG' if k else 'jpg'}"] = photo(width, height, (category_id % 250, 40 * k, 90))
+            labels[f"{name}.json"] = encoded(
+                label(*([] if category_id == 2101 else found), width=width, height=height)
+            )
+    data = root / "3.개방데이터/1.데이터"
+    write(data / "Training/01.원천데이터/TS_표면처리_균열_보온재.zip", photos)
+    write(data / "Training/02.라벨링데이터/TL_표면처리_균열_보온재.zip", labels)
+    write(data / "Validation", {"2102_12_0.jpg": photo(9, 9), "2102_12_0.json": b"{}"})
+    write(data / "Validation", {"2102_12_orphan.jpg": photo(9, 9), "2102_12_lone.json": b"{}"})
+    return root
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    target = copy_project(tmp_path_factory.mktemp("data_processing") / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(target)
+        yield target
+
+
+def process(project: Path, raw_dir: Path, **settings: Any) -> Path:
+    """Runs the pipeline; returns the data folder."""
+    data_dir = raw_dir.with_name(f"{raw_dir.name}-data")
+    prepare_store(data_dir)
+    parameters = {"data_dir": str(data_dir), "raw_dir": str(raw_dir), "data_processing": SETTINGS | settings}
+    with session(project, "test", **parameters) as kedro_session:
+        kedro_session.run(pipeline_names=["data_processing"])
+    return data_dir
+
+
+@pytest.fixture(scope="module")
+def raw_dir(taxonomy: Taxonomy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_raw(tmp_path_factory.mktemp("raw") / "plain", taxonomy)
+
+
+@pytest.fixture(scope="module")
+def data_dir(project: Path, raw_dir: Path) -> Path:
+    return process(project, raw_dir)
+
+
+@pytest.fixture(scope="module")
+def samples(data_dir: Path) -> dict[str, pd.DataFrame]:
+    return {s: pd.read_parquet(data_dir / f"05_model_input/{s}_samples.parquet") for s in SPLITS}
+
+
+class TestPipeline:
+    def test_counts_of_every_split(self, samples: dict[str, pd.DataFrame], taxonomy: Taxonomy) -> None:
+        for split, frame in samples.items():
+            counts = Counter(frame["photo_label"].dropna())
+            assert counts == dict.fromkeys(taxonomy.label_names, SETTINGS["per_label"][split])
+        # 15 labels x (2, 1, 1) x 0.1, rounded to even.
+        assert [int(samples[s]["photo_label"].isna().sum()) for s in SPLITS] == [3, 2, 2]
+        ids = pd.concat(samples.values())["photo_id"]
+        assert ids.is_unique
+        # 0.3 of 2 photos, rounded, for SFT; none of one photo.
+        good = ids[ids.str[3] == "1"].str[:4].astype(int)
+        assert Counter(good) == {o.good_id: 1 for o in taxonomy.labels if o.good_id} | {2101: 7}
+
+    def test_the_report_of_a_photo_by_hand(self, samples: dict[str, pd.DataFrame]) -> None:
+        cracks = pd.concat(samples.values()).query("photo_label == 'crack'")
+        assert list(cracks["ground_truth"]) == [CRACK_REPORT] * 4
+
+    def test_what_is_filled_reaches_the_report(self, samples: dict[str, pd.DataFrame]) -> None:
+        (row,) = samples["test"].query("photo_label == 'scratch'").to_dict("records")
+        (found,) = json.loads(row["ground_truth"])
+        assert found == {
+            "label": "scratch",
+            "bbox": [128, 128, 384, 384],
+            "tank_type": "B",
+            "location": "Outside",
+            "sub_location": "Support",
+            "part": "Insulation",
+            "quality": "Defective",
+        }
+
+    def test_every_report_is_schema_true_and_every_answer_holds_it(
+        self, samples: dict[str, pd.DataFrame], taxonomy: Taxonomy
+    ) -> None:
+        for split, frame in samples.items():
+            for row in frame.to_dict("records"):
+                report = parse_report(row["ground_truth"], taxonomy)
+                assert report.schema_true
+                assert bool(report.findings) == isinstance(row["photo_label"], str)
+                (answer,) = row["completion"]
+                assert answer["role"] == "assistant"
+                assert parse_report(answer["content"], taxonomy).findings == report.findings
+                roles = [message["role"] for message in row["prompt"]]
+                assert row["prompt"][-1]["content"] == user_prompt(taxonomy)
+                if split == "grpo":
+                    assert roles == ["system", "user"]
+                    assert answer["content"].startswith("<think>")
+                else:
+                    assert roles == ["user"]
+                    assert answer["content"] == row["ground_truth"]
+
+    def test_the_chosen_photos_are_squares(self, data_dir: Path, samples: dict[str, pd.DataFrame]) -> None:
+        files = sorted((data_dir / "04_feature/photos").iterdir())
+        assert [f.name for f in files] == sorted(f"{i}.jpg" for i in pd.concat(samples.values())["photo_id"])
+        for file in files:
+            with Image.open(file) as image:
+                assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (512, 512))
+
+    def test_the_manifest_says_what_was_filled_and_whence_a_box_is(self, data_dir: Path) -> None:
+        manifest = pd.read_parquet(data_dir / "02_intermediate/manifest.parquet")
+        filled = manifest.groupby("category_id")["filled"].unique().str[0]
+        assert filled[2602] == "part:zip,quality:id"
+        assert filled[2102] == filled[2101] == ""
+        images = manifest[manifest["box_source"] == "image"]
+        assert Counter(images["category_id"]) == {2702: 4, 6102: 4, 6101: 1}
+        objects = pd.read_parquet(data_dir / "04_feature/objects.parquet")
+        boxes = objects[objects["box_source"] == "image"][["x_min", "y_min", "x_max", "y_max"]]
+        assert boxes.to_numpy().tolist() == [[0, 0, 512, 512]] * 8
+
+    def test_the_quarantine_lists_every_file_that_was_left_out(self, data_dir: Path) -> None:
+        quarantine = pd.read_csv(data_dir / "02_intermediate/quarantine.csv")
+        found = [
+            (Path(file).name, reason)
+            for file, reason in quarantine[["file", "reason"]].itertuples(index=False)
+        ]
+        assert found == [
+            ("2102_12_0.jpg", "duplicate"),
+            ("2102_12_0.json", "duplicate"),
+            ("2102_12_lone.json", "label_without_photo"),
+            ("2102_12_orphan.jpg", "photo_without_label"),
+        ]
+
+    def test_another_process_writes_the_same_bytes_and_needs_no_torch(
+        self, project: Path, raw_dir: Path, data_dir: Path, tmp_path: Path
+    ) -> None:
+        per_label = ",".join(f"data_processing.per_label.{s}={n}" for s, n in SETTINGS["per_label"].items())
+        given = f"data_dir={tmp_path},raw_dir={raw_dir},"
+        given += "data_processing.n_jobs=1,data_processing.negative_share=0.1"
+        code = (
+            "import sys; from pathlib import Path; from kedro.framework.cli.cli import KedroCLI\n"
+            "from kedro.framework.startup import bootstrap_project; bootstrap_project(Path.cwd())\n"
+            "try: KedroCLI(Path.cwd())(sys.argv[1:])\n"
+            "finally: print('heavy:', sorted({'torch', 'transformers', 'trl', 'peft'} & sys.modules.keys()))"
+        )
+        prepare_store(tmp_path)
+        command = [
+            "run",
+            "--env",
+            "test",
+            "--pipeline",
+            "data_processing",
+            "--params",
+            f"{given},{per_label}",
+        ]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *command],
+            env=os.environ | {"PYTHONHASHSEED": "12345"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.endswith("heavy: []\n")
+        ours, theirs = (
+            {str(f.relative_to(d)): f.read_bytes() for f in d.glob("0*/**/*") if f.is_file()}
+            for d in (data_dir, tmp_path)
+        )
+        assert ours.keys() == theirs.keys()
+        assert [name for name in ours if ours[name] != theirs[name]] == []
+        assert len(ours) > 70
+        assert mlflow_runs(data_dir) == mlflow_runs(tmp_path) == 1
+
+
+class TestOptions:
+    def test_a_field_that_the_data_carry(self, project: Path, taxonomy: Taxonomy, tmp_path: Path) -> None:
+        raw_dir = write_raw(tmp_path / "raw", taxonomy, material="SUS304")
+        data_dir = process(project, raw_dir, optional_fields=["material"])
+        grown = load_taxonomy(data_dir / "03_primary/taxonomy.json")
+        assert grown.choices("material") == ("SUS304",)
+        samples = pd.read_parquet(data_dir / "05_model_input/sft_samples.parquet")
+        assert all('"material": one of "SUS304"' in prompt[-1]["content"] for prompt in samples["prompt"])
+        reports = [parse_report(text, grown) for text in samples["ground_truth"]]
+        assert all(report.schema_true for report in reports)
+        assert {f.values["material"] for report in reports for f in report.findings} == {"SUS304"}
+
+    def test_skipping_boxless_objects_leaves_their_labels_out(
+        self, project: Path, taxonomy: Taxonomy, raw_dir: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "raw").symlink_to(raw_dir)
+        data_dir = process(project, tmp_path / "raw", boxless="skip")
+        split = pd.read_parquet(data_dir / "03_primary/split.parquet")
+        assert set(split["photo_label"].dropna()) == set(taxonomy.label_names) - {
+            "tank cleaning",
+            "foam spray",
+        }
+        quarantine = pd.read_csv(data_dir / "02_intermediate/quarantine.csv")
+        assert Counter(quarantine["reason"])["boxless"] == 9
+
+
+@pytest.fixture(scope="module")
+def params() -> DataProcessingParams:
+    content = yaml.safe_load((ROOT / "conf/base/parameters/data_processing.yml").read_text(encoding="utf-8"))
+    return DataProcessingParams.model_validate(
+        content["data_processing"] | {"n_jobs": 1, "max_rejected_share": 0.1}
+    )
+
+
+def folder(root: Path, n_good: int, n_bad: int) -> AIHubFolder:
+    files = {f"2102_12_{k}.jpg": b"" for k in range(n_good + n_bad)}
+    files |= {f"2102_12_{k}.json": encoded(label(annotation())) for k in range(n_good)}
+    files |= {f"2102_12_{n_good + k}.json": encoded(label(annotation(bbox=None))) for k in range(n_bad)}
+    write(root, files)
+    return AIHubFolder(root)
+
+
+class TestNodes:
+    def test_a_tenth_may_be_rejected(
+        self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path
+    ) -> None:
+        manifest, quarantine = nodes.read_labels(folder(tmp_path, 9, 1), taxonomy, params)
+        assert len(manifest) == 9
+        assert quarantine.to_dict("records") == [
+            {"file": "2102_12_9.json", "reason": "box", "detail": "four finite numbers expected, found None"}
+        ]
+
+    def test_more_is_an_error_that_counts_the_reasons_and_shows_one(
+        self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path
+    ) -> None:
+        write(tmp_path, {f"a/2102_12_x{k}.jpg": b"" for k in range(6)})
+        expected = (
+            r"8 rejections for 16 photos, more than max_rejected_share=0\.1 allows "
+            r"\(photo_without_label 6, box 2\); the first: a/2102_12_x0\.jpg: no label file has this name"
+        )
+        with pytest.raises(ValueError, match=expected):
+            nodes.read_labels(folder(tmp_path, 8, 2), taxonomy, params)
+
+    def test_repeated_files_are_no_reason_to_stop(
+        self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path
+    ) -> None:
+        folder(tmp_path / "Training", 3, 0)
+        folder(tmp_path / "Validation", 3, 0)
+        manifest, quarantine = nodes.read_labels(AIHubFolder(tmp_path), taxonomy, params)
+        assert list(manifest["photo"]) == [f"Training/2102_12_{k}.jpg" for k in range(3)]
+        assert list(manifest["label_file"]) == [f"Training/2102_12_{k}.json" for k in range(3)]
+        assert set(quarantine["reason"]) == {"duplicate"}
+        assert len(quarantine) == 6
+        assert quarantine["file"].str.startswith("Validation/").all()
+
+    def test_a_folder_without_photos(
+        self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path
+    ) -> None:
+        with pytest.raises(ValueError, match=r"no photo.*raw_dir=PATH"):
+            nodes.read_labels(AIHubFolder(tmp_path), taxonomy, params)
+
+    def test_values_of_the_data_join_the_taxonomy_of_the_run(
+        self, taxonomy: Taxonomy, params: DataProcessingParams
+    ) -> None:
+        manifest = pd.DataFrame([{"label": "crack", **ENGLISH, "part": "Pipe", "material": None}])
+        grown = nodes.taxonomy_of_data(taxonomy, manifest, params)
+        assert grown.choices("part") == (*taxonomy.choices("part"), "Pipe")
+        assert grown.field_names == taxonomy.field_names
+
+    def test_an_optional_field_that_some_objects_lack(
+        self, taxonomy: Taxonomy, params: DataProcessingParams
+    ) -> None:
+        rows = [{"label": "crack", **ENGLISH, "material": m} for m in ("SUS304", None, "SUS304")]
+        rows.append({"label": None, "material": None})  # a photo with nothing to report lacks nothing
+        asked = params.model_copy(update={"optional_fields": ("material",)})
+        with pytest.raises(ValueError, match="optional_fields: 1 of 3 objects have no 'material'"):
+            nodes.taxonomy_of_data(taxonomy, pd.DataFrame(rows), asked)
+        asked = params.model_copy(update={"optional_fields": ("colour",)})
+        with pytest.raises(ValueError, match="no field 'colour'"):
+            nodes.taxonomy_of_data(taxonomy, pd.DataFrame(rows), asked)
+
+    def test_a_photo_that_cannot_be_decoded_is_named(
+        self, params: DataProcessingParams, tmp_path: Path
+    ) -> None:
+        raw = folder(tmp_path, 1, 0)
+        chosen = pd.DataFrame([{"photo_id": "2102_12_0", "photo": "2102_12_0.jpg"}])
+        with pytest.raises(ValueError, match=r"2102_12_0\.jpg is not a photo that can be decoded"):
+            list(nodes.resize_photos(raw, chosen, chosen[["photo_id"]], params))
+
+    def test_photos_come_in_parts(
+        self, params: DataProcessingParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write(tmp_path, {f"{k}.jpg": photo() for k in range(5)})
+        monkeypatch.setattr(nodes, "PHOTO_CHUNK", 2)
+        chosen = pd.DataFrame([{"photo_id": str(k), "photo": f"{k}.jpg"} for k in range(5)])
+        small = params.model_copy(update={"photo_size": 16})
+        parts = list(nodes.resize_photos(AIHubFolder(tmp_path), chosen, chosen[["photo_id"]], small))
+        assert [list(part) for part in parts] == [["0", "1"], ["2", "3"], ["4"]]
+
+    def test_a_sample_without_its_photo_is_an_error(self, taxonomy: Taxonomy, tmp_path: Path) -> None:
+        split = pd.DataFrame([{"photo_id": "a", "split": "sft", "photo_label": None}])
+        objects = pd.DataFrame(columns=["photo_id"])
+        with pytest.raises(FileNotFoundError, match=r"a\.jpg is missing: run data_processing again"):
+            nodes.chat_samples(split, objects, PhotoFolder(tmp_path), taxonomy)

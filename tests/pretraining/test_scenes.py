@@ -1,0 +1,66 @@
+import json
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from lng_kedro.geometry import Frame, iou
+from lng_kedro.pretraining.samples import generic_samples
+from lng_kedro.pretraining.scenes import SHAPES, TEXTURES, _paint_object, draw_scene
+from lng_kedro.report import parse_report
+
+
+def test_boxes_are_inside_and_apart():
+    rng = np.random.default_rng(0)
+    counts = set()
+    for _ in range(200):
+        scene = draw_scene(rng, 128)
+        counts.add(len(scene.objects))
+        assert scene.image.size == (128, 128)
+        for i, one in enumerate(scene.objects):
+            assert 0 <= one.bbox[0] < one.bbox[2] <= 128
+            assert 0 <= one.bbox[1] < one.bbox[3] <= 128
+            assert all(iou(one.bbox, other.bbox) == 0 for other in scene.objects[i + 1 :])
+    assert counts == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("texture", TEXTURES)
+def test_box_is_tight_around_what_was_painted(shape, texture):
+    """Oracle: the pixels that differ from the untouched background."""
+    from PIL import Image
+
+    image = Image.new("RGB", (200, 200), (0, 0, 0))
+    box = _paint_object(np.random.default_rng(1), image, (40, 50, 150, 130), (250, 250, 250), shape, texture)
+    painted = np.argwhere(np.asarray(image).sum(axis=2) > 0)
+    top, left = painted.min(axis=0)
+    bottom, right = painted.max(axis=0) + 1
+    assert np.abs(np.array(box) - [left, top, right, bottom]).max() <= 1
+
+
+def test_same_seed_same_stream(taxonomy):
+    first, same, other = (
+        [s.messages for s in islice(generic_samples(taxonomy, 128, seed, 0.5, 0.5), 20)] for seed in (1, 1, 2)
+    )
+    assert first == same != other
+
+
+def test_reports_are_true_to_the_schema_and_label_nothing(taxonomy):
+    samples = list(islice(generic_samples(taxonomy, 128, 0, form_share=1.0, reasoning_share=0.5), 300))
+    labels = set()
+    for sample in samples:
+        report = parse_report(sample.messages[-1]["content"], taxonomy, Frame(128, 128))
+        assert report.schema_true
+        labels |= {finding.label for finding in report.findings}
+    assert labels == set(taxonomy.label_names), "values are drawn from all that are allowed"
+    assert 0.4 < sum("<think>" in s.messages[-1]["content"] for s in samples) / len(samples) < 0.6
+
+
+def test_shapes_are_named_with_their_boxes(taxonomy):
+    sample = next(
+        s for s in generic_samples(taxonomy, 128, 3, form_share=0.0, reasoning_share=0.0) if s.length > 10
+    )
+    found = json.loads(sample.messages[-1]["content"])
+    colour, shape = found[0]["label"].split(" ")
+    assert shape in SHAPES
+    assert found[0].keys() == {"label", "bbox", "texture", "background", "pattern"}

@@ -1,0 +1,213 @@
+"""The catalog, the parameters and the pipelines fit together in every environment."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.framework.project import configure_project, pipelines, settings
+from kedro.io import CatalogConfigResolver
+from kedro.validation.parameter_validator import ParameterValidator
+from pydantic import BaseModel
+
+from tests.project import ROOT
+
+ENVIRONMENTS = ("base", "demo", "test")
+LAYERS = {
+    "01_raw": "raw",
+    "02_intermediate": "intermediate",
+    "03_primary": "primary",
+    "04_feature": "feature",
+    "05_model_input": "model_input",
+    "06_models": "models",
+    "07_model_output": "model_output",
+    "08_reporting": "reporting",
+}
+SHARED_BY_ALL_MODELS = {"table_2", "all_metrics"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def project() -> None:
+    configure_project("lng_kedro")
+
+
+def loader(env: str, **runtime_params: Any) -> OmegaConfigLoader:
+    return OmegaConfigLoader(
+        conf_source=str(ROOT / "conf"), env=env, runtime_params=runtime_params, **settings.CONFIG_LOADER_ARGS
+    )
+
+
+def catalog(env: str, **runtime_params: Any) -> dict[str, dict[str, Any]]:
+    """Entries as declared, patterns among them."""
+    return {k: v for k, v in loader(env, **runtime_params)["catalog"].items() if not k.startswith("_")}
+
+
+def used() -> set[str]:
+    """Names of all datasets of all pipelines."""
+    names = {name for p in pipelines.values() for name in p.datasets()}
+    return {n for n in names if not n.startswith("params:") and n != "parameters"}
+
+
+def resolved(env: str, **runtime_params: Any) -> dict[str, dict[str, Any]]:
+    """Every dataset that some pipeline uses, with patterns filled in."""
+    resolver = CatalogConfigResolver(catalog(env, **runtime_params))
+    return {name: resolver.resolve_pattern(name) for name in used()}
+
+
+def paths(config: Any) -> Iterator[str]:
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from paths(value)
+        elif key in ("filepath", "path"):
+            yield value
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_every_dataset_used_is_declared_and_every_entry_is_used(env: str) -> None:
+    declared = catalog(env)
+    resolver = CatalogConfigResolver(declared)
+    sources = {name: name if name in declared else resolver.match_dataset_pattern(name) for name in used()}
+    assert [name for name, source in sources.items() if source is None] == []
+    assert set(sources.values()) == set(declared)
+
+
+def test_the_datasets_that_others_rely_on() -> None:
+    stages = [
+        f"{part}_{s}" for part in ("predictions", "metrics") for s in ("base", "sft", "grpo", "sft_grpo")
+    ]
+    names = ["raw_annotations", "manifest", "quarantine", "sft_samples", "grpo_samples", "test_samples"]
+    names += ["sft_adapter", "grpo_adapter", "table_2", "table_3", "report_page"]
+    assert {*names, *stages} <= used()
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_every_persistent_dataset_lies_in_the_folder_of_its_layer(env: str) -> None:
+    layers = set()
+    for name, config in resolved(env, data_dir="/data", raw_dir="/data/01_raw/x").items():
+        stored = [path for path in paths(config) if path.startswith("/data/")]
+        if name.startswith("tracked_"):  # lies in the MLflow store
+            assert stored == []
+            continue
+        layer = config["metadata"]["kedro-viz"]["layer"]
+        layers.add(layer)
+        if name == "base_checkpoint":  # shipped with the project
+            assert layer == "models"
+            continue
+        assert stored, name
+        assert {LAYERS[path.split("/")[2]] for path in stored} == {layer}, name
+    assert layers == set(LAYERS.values())
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_two_models_never_write_to_the_same_place(env: str) -> None:
+    ours, theirs = (resolved(env, model=model) for model in ("model_a", "model_b"))
+    specific = 0
+    for name, config in ours.items():
+        mine, other = set(paths(config)), set(paths(theirs[name]))
+        late = any(
+            folder in path for path in mine for folder in ("06_models", "07_model_output", "08_reporting")
+        )
+        if late and name not in SHARED_BY_ALL_MODELS:
+            specific += 1
+            assert not mine & other, name
+        else:
+            assert mine == other, name
+    # 3 adapters, 4 stages' predictions and metrics, 4 histories, Table III, the page.
+    assert specific == 3 + 4 + 4 + 4 + 1 + 1
+    every = [path for name, config in ours.items() if name != "all_metrics" for path in paths(config)]
+    assert len(every) == len(set(every))
+
+
+def test_checkpoints_of_two_models_do_not_meet() -> None:
+    folders = [
+        str(loader("base", model=model)["parameters"][stage]["work_dir"])
+        for model in ("model_a", "model_b")
+        for stage in ("sft_training", "grpo_training")
+    ]
+    assert len(set(folders)) == 4
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_the_two_paths_of_the_command_line_move_everything(env: str) -> None:
+    entries = resolved(env, data_dir="/elsewhere", raw_dir="/raw", model="m")
+    found = {path for name, c in entries.items() if name != "base_checkpoint" for path in paths(c)}
+    assert [p for p in found if not p.startswith(("/elsewhere/0", "/raw"))] == []
+    raw = entries["raw_annotations"]
+    assert raw.get("raw_dir", raw["filepath"]) == "/raw"
+    parameters = loader(env, data_dir="/elsewhere")["parameters"]
+    work_dirs = {str(group["work_dir"]) for group in parameters.values() if "work_dir" in group}
+    assert len(work_dirs) == 3
+    assert all(folder.startswith("/elsewhere/06_models/") for folder in work_dirs)
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_every_parameter_of_every_node_is_there_and_valid(env: str) -> None:
+    parameters = ParameterValidator(dict(pipelines)).validate_raw_params(loader(env)["parameters"])
+    names = {
+        n.removeprefix("params:") for p in pipelines.values() for n in p.inputs() if n.startswith("params:")
+    }
+    assert len(names) >= 10
+    for name in names:
+        value: Any = parameters
+        for key in name.split("."):
+            value = value[key] if isinstance(value, dict) else getattr(value, key)
+        assert isinstance(value, BaseModel), name
+        assert (value.model_config["extra"], value.model_config["frozen"]) == ("forbid", True), name
+
+
+def test_every_model_can_be_chosen() -> None:
+    raw = loader("base")["parameters"]["vlm"]["models"]
+    assert len(raw) == 5
+    for name in raw:
+        parameters = ParameterValidator(dict(pipelines)).validate_raw_params(
+            loader("base", model=name)["parameters"]
+        )
+        assert parameters["vlm"].model == name
+
+
+def test_the_whole_way_needs_raw_photos_only() -> None:
+    inputs = {n for n in pipelines["__default__"].inputs() if not n.startswith("params:")}
+    assert inputs == {"raw_annotations", "all_metrics"}
+    order = [node.name for node in pipelines["__default__"].nodes]
+    assert order.index("read_labels") < order.index("sft") < order.index("grpo") < order.index("tables")
+    assert {"data_processing", "sft_training", "grpo_training", "evaluation"} <= pipelines.keys()
+
+
+def test_listing_and_building_pipelines_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from kedro.framework.cli.cli import KedroCLI\n"
+        "from kedro.framework.startup import bootstrap_project\n"
+        "bootstrap_project(Path.cwd())\n"
+        "try: KedroCLI(Path.cwd())(['registry', 'list'])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "import lng_kedro.hooks, lng_kedro.datasets, lng_kedro.pipelines\n"
+        "from kedro.framework.project import pipelines\n"
+        "assert sum(len(p.nodes) for p in pipelines.values()) > 20\n"
+        "heavy = {'torch', 'transformers', 'trl', 'peft', 'unsloth', 'ultralytics'}\n"
+        "print('heavy:', sorted(heavy & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "grpo_training" in done.stdout
+    assert done.stdout.endswith("heavy: []\n")
+
+
+def test_nothing_on_disk_is_a_pickle() -> None:
+    for env in ENVIRONMENTS:
+        assert "pickle" not in str(resolved(env)).lower()
+
+
+def test_environments_state_only_what_differs() -> None:
+    base = loader("base")["parameters"]
+    for env in ("demo", "test"):
+        files = [*(ROOT / "conf" / env).glob("parameters*"), *(ROOT / "conf" / env).glob("parameters/*")]
+        for file in map(Path, files):
+            assert file.stat().st_size < 4000
+        ours = {k: v for k, v in loader(env)["parameters"].items() if not k.startswith("_")}
+        assert ours.keys() == base.keys()
+        assert ours["taxonomy"] == base["taxonomy"]
+        assert ours != base

@@ -1,0 +1,72 @@
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
+
+from lng_kedro.datasets import AdapterDataset
+from lng_kedro.rewards import SCORES
+from lng_kedro.training.grpo import train_grpo
+from lng_kedro.training.params import GrpoParams
+from lng_kedro.training.sft import train_sft
+from tests.training.test_sft import sft_params
+
+
+def grpo_params(work_dir, **changes):
+    values = sft_params(work_dir).model_dump(exclude={"reasoning_share"}) | {
+        "epochs": 0.5,
+        "num_generations": 4,
+        "max_completion_length": 40,
+        "temperature": 1.0,
+        "beta": 0.02,
+        "loss_type": "dapo",
+        "scale_rewards": "group",
+        "mask_truncated_completions": False,
+        "reward_weights": dict.fromkeys(SCORES, 1.0),
+    }
+    return GrpoParams(**values | changes)
+
+
+@pytest.fixture(scope="module")
+def sft_adapter(samples, photos, taxonomy, vlm_params, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sft")
+    params = sft_params(folder / "work", epochs=1, reasoning_share=1.0)
+    model, _ = train_sft(samples, photos, taxonomy, vlm_params, params, lambda values, step: None)
+    dataset = AdapterDataset(filepath=str(folder / "adapter"))
+    dataset.save(model)
+    return dataset.load()
+
+
+def test_goes_on_from_the_sft_adapter(sft_adapter, samples, photos, taxonomy, vlm_params, tmp_path):
+    params = grpo_params(tmp_path / "work")
+    model, history = train_grpo(
+        samples, photos, taxonomy, vlm_params, params, lambda values, step: None, sft_adapter
+    )
+    assert history["kl"].iloc[0] == pytest.approx(0.0, abs=1e-6), "the policy does not start at the reference"
+    AdapterDataset(filepath=str(tmp_path / "adapter")).save(model)
+    before = load_file(sft_adapter / "adapter_model.safetensors")
+    after = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert before.keys() == after.keys(), "another adapter than the trained one was stored"
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_every_reward_is_told(samples, photos, taxonomy, vlm_params, tmp_path):
+    told = {}
+    params = grpo_params(tmp_path / "work", beta=0.0)
+    train_grpo(
+        samples, photos, taxonomy, vlm_params, params, lambda values, step: told.update(values), None
+    )
+    assert {f"rewards/{name}/{part}" for name in SCORES for part in ("mean", "std")} <= told.keys()
+    assert "frac_reward_zero_std" in told
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 2, "gradient_accumulation": 4, "num_generations": 3}, "nearest that do: 2, 4"),
+        ({"reward_weights": {"iou_f1": 1.0}}, "needs exactly these keys: format_tag, json_validity"),
+        ({"temperature": 0}, "greater than 0"),
+    ],
+)
+def test_wrong_parameters_are_refused(tmp_path, changes, message):
+    with pytest.raises(ValidationError, match=message):
+        grpo_params(tmp_path, **changes)

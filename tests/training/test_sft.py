@@ -1,0 +1,102 @@
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText
+
+from lng_kedro.datasets import AdapterDataset
+from lng_kedro.training.params import SftParams
+from lng_kedro.training.sft import train_sft
+
+
+def sft_params(work_dir, **changes):
+    values = {
+        "optimizer": "adamw_torch",
+        "learning_rate": 2e-3,
+        "lr_scheduler": "cosine",
+        "bf16": False,
+        "warmup_ratio": 0.03,
+        "epochs": 2,
+        "lora": {"rank": 4, "alpha": 8, "dropout": 0.0},
+        "batch_size": 4,
+        "gradient_accumulation": 1,
+        "seed": 3,
+        "max_grad_norm": 1.0,
+        "gradient_checkpointing": False,
+        "logging_steps": 1,
+        "save_steps": 1,
+        "work_dir": work_dir,
+        "reasoning_share": 0.0,
+    }
+    return SftParams(**values | changes)
+
+
+def weights(model, path):
+    AdapterDataset(filepath=str(path)).save(model)
+    return load_file(path / "adapter_model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def trained(samples, photos, taxonomy, vlm_params, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sft")
+    steps = []
+    model, history = train_sft(
+        samples,
+        photos,
+        taxonomy,
+        vlm_params,
+        sft_params(folder / "work"),
+        lambda values, step: steps.append((step, values)),
+    )
+    return weights(model, folder / "adapter"), history, steps, folder
+
+
+def test_loss_falls_and_is_told(trained):
+    _, history, steps, folder = trained
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    assert [step for step, values in steps if "loss" in values] == [1, 2, 3, 4]
+    assert not list((folder / "work").glob("*")), "checkpoints of a finished run are left"
+
+
+def test_adapter_sits_in_the_language_models_attention_only(trained):
+    names = trained[0].keys()
+    assert len(names) == 4 * 4 * 2  # layers x projections x (A, B)
+    assert all("language_model" in name and "self_attn" in name for name in names)
+
+
+def test_adapter_loads_by_plain_peft_and_changes_the_model(trained, vlm_params, photos):
+    base = AutoModelForImageTextToText.from_pretrained(vlm_params.spec.checkpoint, dtype=torch.float32)
+    ids = torch.arange(300, 320)[None]
+    before = base(input_ids=ids).logits
+    after = PeftModel.from_pretrained(base, trained[3] / "adapter")(input_ids=ids).logits
+    assert not torch.allclose(before, after, atol=1e-4)
+
+
+def test_same_seed_gives_the_same_bytes(trained, samples, photos, taxonomy, vlm_params, tmp_path):
+    model, _ = train_sft(
+        samples, photos, taxonomy, vlm_params, sft_params(tmp_path / "work"), lambda values, step: None
+    )
+    again = weights(model, tmp_path / "adapter")
+    assert all(torch.equal(again[name], tensor) for name, tensor in trained[0].items())
+
+
+def test_a_run_that_was_cut_off_goes_on_and_ends_the_same(
+    trained, samples, photos, taxonomy, vlm_params, tmp_path
+):
+    class PowerCut(BaseException):
+        pass
+
+    def cut(values, step):
+        if step == 3:
+            raise PowerCut
+
+    params = sft_params(tmp_path / "work")
+    with pytest.raises(PowerCut):
+        train_sft(samples, photos, taxonomy, vlm_params, params, cut)
+    steps = []
+    model, _ = train_sft(
+        samples, photos, taxonomy, vlm_params, params, lambda values, step: steps.append(step)
+    )
+    assert min(steps) == 3, "it began anew"
+    resumed = weights(model, tmp_path / "adapter")
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in trained[0].items())
