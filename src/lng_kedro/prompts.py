@@ -54,7 +54,8 @@ def chat_completion(
     """
     if not reasoning:
         return [{"role": "assistant", "content": report}]
-    names = ", ".join(o[LABEL] for o in objects)
+    # Each label once: the same word many times over would be a loop to the anti-gibberish reward.
+    names = ", ".join(dict.fromkeys(o[LABEL] for o in objects))
     thought = f"{len(objects)}: {names}" if objects else "0"
     text = f"{THINK_OPEN}{thought}{THINK_CLOSE}{ANSWER_OPEN}{report}{ANSWER_CLOSE}"
     return [{"role": "assistant", "content": text}]

@@ -48,8 +48,8 @@ def arguments(taxonomy: Taxonomy, tmp_path: Path) -> dict[str, Any]:
     return {
         "filepath": str(tmp_path / "data/rendered"),
         "taxonomy": str(tmp_path / "taxonomy.yml"),
-        "defective_per_label": 2,
-        "good_per_label": 1,
+        "photos_per_label": 3,
+        "good_share": 0.3,
         "negatives": 1,
         "seed": 1,
         "difficulty": 0.0,

@@ -350,8 +350,7 @@ class TestNodes:
         write(tmp_path, {f"{k}.jpg": photo() for k in range(5)})
         monkeypatch.setattr(nodes, "PHOTO_CHUNK", 2)
         chosen = pd.DataFrame([{"photo_id": str(k), "photo": f"{k}.jpg"} for k in range(5)])
-        small = params.model_copy(update={"photo_size": 16})
-        parts = list(nodes.resize_photos(AIHubFolder(tmp_path), chosen, chosen[["photo_id"]], small))
+        parts = list(nodes.resize_photos(AIHubFolder(tmp_path), chosen, chosen[["photo_id"]], params))
         assert [list(part) for part in parts] == [["0", "1"], ["2", "3"], ["4"]]
 
     def test_a_sample_without_its_photo_is_an_error(self, taxonomy: Taxonomy, tmp_path: Path) -> None:

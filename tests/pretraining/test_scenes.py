@@ -61,6 +61,6 @@ def test_shapes_are_named_with_their_boxes(taxonomy):
         s for s in generic_samples(taxonomy, 128, 3, form_share=0.0, reasoning_share=0.0) if s.length > 10
     )
     found = json.loads(sample.messages[-1]["content"])
-    colour, shape = found[0]["label"].split(" ")
+    _, shape = found[0]["label"].split(" ")
     assert shape in SHAPES
     assert found[0].keys() == {"label", "bbox", "texture", "background", "pattern"}

@@ -52,9 +52,7 @@ def test_goes_on_from_the_sft_adapter(sft_adapter, samples, photos, taxonomy, vl
 def test_every_reward_is_told(samples, photos, taxonomy, vlm_params, tmp_path):
     told = {}
     params = grpo_params(tmp_path / "work", beta=0.0)
-    train_grpo(
-        samples, photos, taxonomy, vlm_params, params, lambda values, step: told.update(values), None
-    )
+    train_grpo(samples, photos, taxonomy, vlm_params, params, lambda values, step: told.update(values), None)
     assert {f"rewards/{name}/{part}" for name in SCORES for part in ("mean", "std")} <= told.keys()
     assert "frac_reward_zero_std" in told
 

@@ -25,7 +25,12 @@ def test_the_tiny_models_frame_is_what_its_processor_sees(vlm_params):
 
 
 def test_other_families():
-    assert FAMILIES["llava_next"].native_frame(None, 512).encode((128, 256, 300, 512)) == (0.25, 0.5, 0.59, 1.0)
+    assert FAMILIES["llava_next"].native_frame(None, 512).encode((128, 256, 300, 512)) == (
+        0.25,
+        0.5,
+        0.59,
+        1.0,
+    )
     assert FAMILIES["gemma3"].native_frame(None, 512).encode((128, 256, 300, 512)) == (250, 500, 586, 1000)
 
 

@@ -32,8 +32,7 @@ def test_a_report_is_short(processor, taxonomy):
         "quality": "Defective",
     }
     text = to_json([finding, finding], taxonomy, Frame(128, 128))
-    # 2 x (label, 4 numbers, 3 commas, 5 values, 7 pieces between them), the bracket that opens is one of these,
-    # and the piece that closes.
+    # 2 x (label, 4 numbers, 3 commas, 5 values, 7 pieces before, between and after them), and the end.
     assert len(processor.tokenizer(text).input_ids) == 2 * 20 + 1
 
 

@@ -1,6 +1,7 @@
 """The raw AI-Hub dataset, downloaded or rendered."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any, NoReturn
@@ -52,15 +53,15 @@ class RenderedAIHubDataset(AIHubDataset):
     Example:
         >>> RenderedAIHubDataset(
         ...     filepath="data/01_raw/rendered", taxonomy="conf/base/parameters/taxonomy.yml",
-        ...     defective_per_label=10, good_per_label=4, negatives=2, seed=0, difficulty=0.3, n_jobs=2,
+        ...     photos_per_label=10, good_share=0.3, negatives=2, seed=0, difficulty=0.3, n_jobs=2,
         ... ).load()
 
     Args:
         filepath: where the photos are rendered to.
         raw_dir: a folder to read instead; nothing is rendered then.
         taxonomy: file of the taxonomy.
-        defective_per_label: photos of each label's defective id.
-        good_per_label: photos of each good id.
+        photos_per_label: photos of each label.
+        good_share: share of them in good order, where the label has a good id.
         negatives: photos of each negative id.
         seed: of the renderer; the same seed gives the same bytes.
         difficulty: 0 (clean) to 1 (small, low contrast, noisy).
@@ -73,8 +74,8 @@ class RenderedAIHubDataset(AIHubDataset):
         *,
         filepath: str,
         taxonomy: str,
-        defective_per_label: int,
-        good_per_label: int,
+        photos_per_label: int,
+        good_share: float,
         negatives: int,
         seed: int,
         difficulty: float,
@@ -87,8 +88,8 @@ class RenderedAIHubDataset(AIHubDataset):
         self._n_jobs = n_jobs
         self._recipe = {
             "taxonomy": taxonomy,
-            "defective_per_label": defective_per_label,
-            "good_per_label": good_per_label,
+            "photos_per_label": photos_per_label,
+            "good_share": good_share,
             "negatives": negatives,
             "seed": seed,
             "difficulty": difficulty,
@@ -115,9 +116,12 @@ class RenderedAIHubDataset(AIHubDataset):
 
         recipe: dict[str, Any] = self._recipe
         taxonomy = load_taxonomy(recipe["taxonomy"])
-        counts = {label.defective_id: recipe["defective_per_label"] for label in taxonomy.labels}
-        counts |= {label.good_id: recipe["good_per_label"] for label in taxonomy.labels if label.good_id}
-        counts |= dict.fromkeys(taxonomy.negative_ids, recipe["negatives"])
+        counts = dict.fromkeys(taxonomy.negative_ids, recipe["negatives"])
+        for label in taxonomy.labels:
+            good = math.ceil(recipe["photos_per_label"] * recipe["good_share"]) if label.good_id else 0
+            counts[label.defective_id] = recipe["photos_per_label"] - good
+            if label.good_id:
+                counts[label.good_id] = good
         if self._recipe_file.is_file():  # what lies there was rendered here, by another recipe
             shutil.rmtree(self._filepath, ignore_errors=True)
         elif super()._exists():

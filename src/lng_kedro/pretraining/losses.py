@@ -55,7 +55,15 @@ class SceneHead(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.sizes = [1, 4, len(COLOUR_NAMES), len(SHAPE_NAMES), len(TEXTURES), len(COLOUR_NAMES), len(PATTERNS)]
+        self.sizes = [
+            1,
+            4,
+            len(COLOUR_NAMES),
+            len(SHAPE_NAMES),
+            len(TEXTURES),
+            len(COLOUR_NAMES),
+            len(PATTERNS),
+        ]
         self.read = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, sum(self.sizes)))
 
     def loss(self, tokens: Tensor | Sequence[Tensor], targets: Mapping[str, Tensor]) -> Tensor:
@@ -70,7 +78,9 @@ class SceneHead(nn.Module):
         present = torch.zeros(len(tokens))
         present[at] = 1.0
         total = binary_cross_entropy_with_logits(there[:, 0], present)
-        total = total + cross_entropy(background.view(n_photos, n_cells, -1).mean(1), targets["scene_background"])
+        total = total + cross_entropy(
+            background.view(n_photos, n_cells, -1).mean(1), targets["scene_background"]
+        )
         total = total + cross_entropy(pattern.view(n_photos, n_cells, -1).mean(1), targets["scene_pattern"])
         if len(at):
             total = total + 4 * l1_loss(box[at], targets["scene_box"])

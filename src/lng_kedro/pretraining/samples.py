@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from lng_kedro.geometry import Box, Frame
-from lng_kedro.prompts import Message, chat_completion, chat_prompt
 from lng_kedro.pretraining.scenes import COLOURS, PATTERNS, SHAPES, TEXTURES, Random, Scene, draw_scene
+from lng_kedro.prompts import Message, chat_completion, chat_prompt
 from lng_kedro.report import to_json
 from lng_kedro.taxonomy import BBOX, LABEL, Taxonomy
 from lng_kedro.vlm.generate import with_photo

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from lng_kedro.params import Params
-from lng_kedro.pretraining.losses import BoxLoss, SceneHead, scene_targets
 from lng_kedro.pretraining.samples import PHRASES, GenericSample, generic_samples
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.vlm.tiny import build_model, build_processor
@@ -58,11 +57,13 @@ def _trainer(model: Any, processor: Any, taxonomy: Taxonomy, params: Pretraining
     import torch
     from transformers import Trainer, TrainingArguments
 
+    from lng_kedro.pretraining.losses import BoxLoss, SceneHead
+
     # A part of the model while it is pretrained, so that optimizer and checkpoints hold it.
     model.scene_head = SceneHead(params.text[1])
     box_loss = BoxLoss(processor.tokenizer)
     seen: list[Any] = []
-    model.model.visual.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    model.model.visual.register_forward_hook(lambda *call: seen.append(call[-1]))
 
     class BaseTrainer(Trainer):
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -124,6 +125,8 @@ def _stream(taxonomy: Taxonomy, params: PretrainingParams) -> Any:
 def collate(samples: list[GenericSample], processor: Any) -> dict[str, Any]:
     """A batch of whole conversations; the loss counts the assistant's turn only."""
     import torch
+
+    from lng_kedro.pretraining.losses import scene_targets
 
     texts = [processor.apply_chat_template(s.messages, tokenize=False) for s in samples]
     images = [[s.scene.image] for s in samples]

@@ -1,0 +1,1 @@
+"""Vision-language models: load, adapt, generate; one small module a family."""

@@ -11,7 +11,7 @@ from lng_kedro.aihub.folder import AIHubFolder, stem
 from lng_kedro.aihub.labels import LabelReader, Row
 from lng_kedro.aihub.split import balanced_split
 from lng_kedro.compute import parallel_map
-from lng_kedro.geometry import coco_to_corners
+from lng_kedro.geometry import PROCESSED_SIZE, coco_to_corners
 from lng_kedro.imaging import PhotoFolder, processed_photo
 from lng_kedro.pipelines.data_processing.params import DataProcessingParams
 from lng_kedro.prompts import chat_completion, chat_prompt
@@ -89,14 +89,14 @@ def split_photos(manifest: pd.DataFrame, taxonomy: Taxonomy, params: DataProcess
     )
 
 
-def corner_boxes(manifest: pd.DataFrame, split: pd.DataFrame, params: DataProcessingParams) -> pd.DataFrame:
+def corner_boxes(manifest: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
     """Objects of the chosen photos with corners in the processed frame, eqs (1)-(4).
 
     The order within a photo is from top to bottom, then left to right: one that can be seen.
     """
     objects = manifest[manifest["label"].notna()].merge(split[["photo_id", "split"]], on="photo_id")
     corners = [
-        coco_to_corners((x, y, w, h), width, height, params.photo_size)
+        coco_to_corners((x, y, w, h), width, height, PROCESSED_SIZE)
         for x, y, w, h, width, height in objects[["x", "y", "w", "h", "width", "height"]].itertuples(
             index=False
         )
@@ -112,7 +112,7 @@ def resize_photos(
 ) -> Iterator[dict[str, bytes]]:
     """Decodes, squeezes and encodes the chosen photos, in parallel; yields some at a time."""
     chosen = manifest.drop_duplicates("photo_id").merge(split[["photo_id"]], on="photo_id")
-    work = partial(_resize, raw, params.photo_size, params.jpeg_quality)
+    work = partial(_resize, raw, PROCESSED_SIZE, params.jpeg_quality)
     jpegs = parallel_map(work, chosen["photo"], len(chosen), params.n_jobs, "Photos")
     chunk: dict[str, bytes] = {}
     for photo_id, jpeg in zip(chosen["photo_id"], jpegs, strict=True):

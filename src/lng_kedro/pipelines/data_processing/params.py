@@ -25,6 +25,5 @@ class DataProcessingParams(Params):
     boxless: Literal["whole_image", "skip"]
     optional_fields: tuple[str, ...]
     max_rejected_share: float = Field(ge=0, le=1)
-    photo_size: int = Field(gt=0)
     jpeg_quality: int = Field(ge=1, le=95)
     n_jobs: int

@@ -32,7 +32,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.corner_boxes,
-                inputs=["manifest", "split", "params:data_processing"],
+                inputs=["manifest", "split"],
                 outputs="objects",
                 name="corner_boxes",
                 tags="split",
