@@ -108,7 +108,7 @@ def to_finding(item: Any, taxonomy: Taxonomy, frame: Frame = PROCESSED) -> Findi
     }
     good = len(values) - list(values.values()).count(None)
     box = _box(item.get(BBOX))
-    if box is not None and _inside(box, frame):
+    if box is not None and is_inside(box, frame):
         good += 1
     return Finding(values.pop(LABEL), box, values, good / (len(allowed) + 1))
 
@@ -210,5 +210,6 @@ def _box(value: Any) -> Box | None:
     return box if x_min < x_max and y_min < y_max and all(map(math.isfinite, box)) else None
 
 
-def _inside(box: Box, frame: Frame) -> bool:
+def is_inside(box: Box, frame: Frame) -> bool:
+    """Whether a box lies inside its frame."""
     return box[0] >= 0 and box[1] >= 0 and box[2] <= frame.width and box[3] <= frame.height

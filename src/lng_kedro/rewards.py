@@ -23,6 +23,7 @@ from lng_kedro.report import (
     THINK_OPEN,
     Finding,
     Report,
+    is_inside,
     parse_report,
 )
 from lng_kedro.taxonomy import Taxonomy
@@ -195,8 +196,9 @@ def _report(text: str, rules: _Rules) -> Report:
 @lru_cache(maxsize=4096)
 def _truth(truth: str, rules: _Rules) -> tuple[Finding, ...]:
     report = parse_report(truth, rules.taxonomy, rules.frame)
-    if not report.schema_true:
-        raise ValueError(f"ground_truth is not a report of this taxonomy and frame: {truth[:200]}")
+    placed = (f.label and f.bbox and is_inside(f.bbox, rules.frame) for f in report.findings)
+    if not report.valid_json or not all(placed):
+        raise ValueError(f"ground_truth is not a report of this taxonomy: {truth[:200]}")
     return report.findings
 
 

@@ -47,10 +47,11 @@ class BoxLoss:
 
 
 class SceneHead(nn.Module):
-    """Reads off each of the photo's tokens what lies there; thrown away after pretraining.
+    """Reads off each of the photo's tokens what lies there, and where; thrown away after pretraining.
 
-    It makes the vision tower tell shapes, colours, textures and absolute places apart from the first steps
-    on, which the language model's loss alone does only after very many.
+    Read within the language model, since the vision tower knows relative places only. It makes the model
+    tell colours, shapes, textures and places apart from the first steps on, which the loss of the next token
+    does only after very many.
     """
 
     def __init__(self, width: int) -> None:
@@ -66,10 +67,8 @@ class SceneHead(nn.Module):
         ]
         self.read = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, sum(self.sizes)))
 
-    def loss(self, tokens: Tensor | Sequence[Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+    def loss(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """Sum of the losses of all readings; tokens (photos x cells, width)."""
-        if not isinstance(tokens, Tensor):
-            tokens = torch.cat(list(tokens))
         there, box, colour, shape, texture, background, pattern = self.read(tokens).split(self.sizes, dim=1)
         photo, cell = targets["scene_photo"], targets["scene_cell"]
         n_photos = len(targets["scene_background"])
@@ -83,7 +82,7 @@ class SceneHead(nn.Module):
         )
         total = total + cross_entropy(pattern.view(n_photos, n_cells, -1).mean(1), targets["scene_pattern"])
         if len(at):
-            total = total + 4 * l1_loss(box[at], targets["scene_box"])
+            total = total + 8 * l1_loss(box[at], targets["scene_box"])
             total = total + cross_entropy(colour[at], targets["scene_colour"])
             total = total + cross_entropy(shape[at], targets["scene_shape"])
             total = total + cross_entropy(texture[at], targets["scene_texture"])
