@@ -16,7 +16,7 @@ from tests.project import copy_project, kedro, mlflow_runs, prepare_store
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     target = copy_project(tmp_path_factory.mktemp("hooks") / "project")
     prepare_store(target)
-    prepare_store(target / "data")
+    prepare_store(target / "build/test")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(target)
         yield target
@@ -30,7 +30,7 @@ def refusal(project: Path, *arguments: str) -> str:
     assert "Traceback" not in result.output
     assert result.output.count("Error: ") == 1
     assert mlflow_runs(project) == 0
-    assert mlflow_runs(project / "data") == 0
+    assert mlflow_runs(project / "build/test") == 0
     return result.output.partition("Error: ")[2].strip()
 
 
@@ -58,8 +58,9 @@ class TestMissingInputs:
 @pytest.fixture
 def processed(project: Path) -> Iterator[None]:
     """As data_processing would leave it, as far as is looked at before a run."""
-    made = [project / "data" / name for name in ("03_primary/taxonomy.json", "04_feature/photos/a.jpg")]
-    made += [project / f"data/05_model_input/{s}_samples.parquet" for s in ("sft", "grpo", "test")]
+    names = ["03_primary/taxonomy.json", "04_feature/photos/a.jpg"]
+    names += [f"05_model_input/{s}_samples.parquet" for s in ("sft", "grpo", "test")]
+    made = [project / data / name for data in ("data", "build/test") for name in names]
     for file in made:
         file.parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame({"a": [1]}).to_parquet(file)

@@ -26,7 +26,7 @@ LAYERS = {
     "07_model_output": "model_output",
     "08_reporting": "reporting",
 }
-SHARED_BY_ALL_MODELS = {"table_2", "all_metrics"}
+SHARED_BY_ALL_MODELS = {"table_2", "all_metrics", "base_checkpoint"}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -69,6 +69,8 @@ def _readable(validation: str) -> str:
 def _unknown_parameter(given: dict[str, Any]) -> str | None:
     used = {name for p in pipelines.values() for name in p.inputs() if name.startswith("params:")}
     known = RUNTIME_PARAMETERS | {name.removeprefix("params:").partition(".")[0] for name in used}
+    if "model" in given.get("vlm", {}):
+        return "Choose the model with `--params model=NAME`: paths depend on it too."
     for name in sorted(given.keys() - known):
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(sorted(known))}."

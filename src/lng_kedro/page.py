@@ -64,7 +64,7 @@ def render_page(
             for stage, wanted in CURVES.items()
             if stage in histories
             for name, title in wanted.items()
-            if name in histories[stage]
+            if name in histories[stage] and histories[stage][name].notna().any()
         ],
         photos=[_photo(row, predictions, photos) for row in samples.to_dict("records")],
         side=PROCESSED_SIZE,
@@ -93,7 +93,7 @@ def _photo(
     photos.load(photo_id).resize((PHOTO_SIZE, PHOTO_SIZE)).save(buffer, "JPEG", quality=80)
     return {
         "id": photo_id,
-        "label": sample["photo_label"] or "",
+        "label": "" if pd.isna(sample["photo_label"]) else sample["photo_label"],
         "jpeg": base64.b64encode(buffer.getvalue()).decode(),
         "truth": _boxes(sample["ground_truth"]),
         "report": sample["ground_truth"],

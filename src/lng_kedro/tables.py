@@ -7,12 +7,12 @@ import pandas as pd
 Metrics = Mapping[str, float]
 
 STAGES = {
-    "base": ("Base", "kedro run --pipeline evaluation --namespaces base"),
-    "sft": ("SFT", "kedro run --pipeline evaluation --namespaces sft"),
+    "base": ("Base", "kedro run --pipeline evaluation"),
+    "sft": ("SFT", "kedro run --pipeline evaluation"),
     "grpo": ("GRPO", "kedro run --pipeline ablation"),
-    "sft_grpo": ("SFT+GRPO", "kedro run --pipeline evaluation --namespaces sft_grpo"),
+    "sft_grpo": ("SFT+GRPO", "kedro run --pipeline evaluation"),
 }
-"""Stage -> its name in tables, and the command that fills its row."""
+"""Stage -> its name in tables, and the command that fills its row (with the run's own --env and --params)."""
 
 DETECTION = {"map_50": "mAP@50", "map_50_equal": "mAP@50, equal scores", "ap_50_agnostic": "AP@50, any label"}
 FORM = {"valid_json": "valid JSON", "schema_true": "schema-true"}

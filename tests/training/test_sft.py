@@ -52,10 +52,9 @@ def trained(samples, photos, taxonomy, vlm_params, tmp_path_factory):
 
 
 def test_loss_falls_and_is_told(trained):
-    _, history, steps, folder = trained
+    _, history, steps, _ = trained
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
     assert [step for step, values in steps if "loss" in values] == [1, 2, 3, 4]
-    assert not list((folder / "work").glob("*")), "checkpoints of a finished run are left"
 
 
 def test_adapter_sits_in_the_language_models_attention_only(trained):

@@ -48,9 +48,8 @@ def test_scores_are_the_models_own_log_probabilities(vlm, loaders, taxonomy, ans
     pieces = [vlm.processor.tokenizer.decode([i]) for i in ids]
     start = pieces.index('","bbox":[')
     end = pieces.index('],"tank_type":"')
-    # The first object: its label, and the numbers and commas of its box.
-    label = range(pieces.index('[{"label":"') + 1, start)
-    wanted = [values[i].item() for i in [*label, *range(start + 1, end)]]
+    # The first object: its label (one token), and the numbers and commas of its box.
+    wanted = [values[i].item() for i in [start - 1, *range(start + 1, end)]]
     assert answer.scores[0] == pytest.approx(sum(wanted) / len(wanted), abs=1e-4)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from lng_kedro.params import Params
 from lng_kedro.pretraining.samples import PHRASES, GenericSample, generic_samples
 from lng_kedro.taxonomy import Taxonomy
+from lng_kedro.training.run import run_folder
 from lng_kedro.vlm.tiny import build_model, build_processor
 
 POOL = 16
@@ -50,8 +51,8 @@ def pretrain(taxonomy: Taxonomy, params: PretrainingParams) -> tuple[Any, Any, l
     processor = build_processor(taxonomy, params.image_size, PHRASES)
     model = build_model(processor, params.vision, params.text, params.seed)
     trainer = _trainer(model, processor, taxonomy, params)
-    params.work_dir.mkdir(parents=True, exist_ok=True)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(params.work_dir)))
+    folder = Path(trainer.args.output_dir)
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
     del model.scene_head
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     return model.to(torch.bfloat16), processor, history
@@ -79,7 +80,7 @@ def _trainer(model: Any, processor: Any, taxonomy: Taxonomy, params: Pretraining
             return box_loss(outputs.logits, labels) + params.scene_weight * scene
 
     arguments = TrainingArguments(
-        output_dir=str(params.work_dir),
+        output_dir=str(run_folder(params.work_dir, params.model_dump_json(), taxonomy.model_dump_json())),
         max_steps=params.steps,
         per_device_train_batch_size=params.batch_size,
         learning_rate=params.learning_rate,

@@ -1,5 +1,6 @@
 """Stage two: GRPO with seven verifiable rewards (paper, section III.C.2)."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,12 @@ def train_grpo(
     from trl import GRPOTrainer
 
     folder = run_folder(
-        params.work_dir,
+        params.work_dir / ("from_sft" if adapter else "from_base"),
         params.model_dump_json(),
         vlm_params.model_dump_json(),
-        str(adapter),
+        taxonomy.model_dump_json(),
+        _fingerprint(adapter),
+        *samples["photo_id"],
         *samples["ground_truth"],
     )
     rewards = build_rewards(taxonomy, vlm.frame)
@@ -75,3 +78,7 @@ def _config(params: GrpoParams, vlm: Vlm, rewards: list[str], device: str, folde
         reward_weights=[params.reward_weights[name] for name in rewards],
         generation_kwargs={"suppress_tokens": list(vlm.barred_ids)},
     )
+
+
+def _fingerprint(adapter: Path | None) -> str:
+    return sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest() if adapter else ""

@@ -46,6 +46,7 @@ class TrainingParams(Params):
             "max_grad_norm": self.max_grad_norm,
             "gradient_checkpointing": self.gradient_checkpointing,
             "logging_steps": self.logging_steps,
+            "logging_first_step": True,  # a run shorter than an interval has a history too
             "save_steps": self.save_steps,
             "save_total_limit": 1,
             "use_cpu": device == "cpu",

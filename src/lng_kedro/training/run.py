@@ -13,15 +13,20 @@ Log = Callable[[dict[str, float], int], None]
 
 
 def run_folder(work_dir: Path, *inputs: str) -> Path:
-    """A folder for the checkpoints of one run, named by what it depends on.
+    """A folder for the checkpoints of one run, named by all that it depends on; those of others go.
 
-    The same command goes on from its checkpoints; a changed parameter or sample starts anew.
+    The same command goes on from its checkpoints; a changed input starts anew. The checkpoints of a
+    finished run stay until then, since its adapter is stored after it.
     """
-    return work_dir / hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:12]
+    folder = work_dir / hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:12]
+    for other in work_dir.glob("*"):
+        if other != folder:
+            shutil.rmtree(other)
+    return folder
 
 
 def fit(trainer: Any, folder: Path, log: Log) -> pd.DataFrame:
-    """Trains, from the last checkpoint in `folder` if there is one; the checkpoints go when it is done.
+    """Trains, from the last checkpoint in `folder` if there is one.
 
     Returns:
         One row a logged step.
@@ -41,6 +46,5 @@ def fit(trainer: Any, folder: Path, log: Log) -> pd.DataFrame:
     trainer.add_callback(Progress())
     checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     trainer.train(resume_from_checkpoint=checkpoint)
-    shutil.rmtree(folder, ignore_errors=True)
     # The last entry sums the run up.
     return pd.DataFrame(trainer.state.log_history[:-1])

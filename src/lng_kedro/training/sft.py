@@ -39,7 +39,12 @@ def train_sft(
 
     dataset = sft_dataset(samples, photos, taxonomy, vlm.frame, params.reasoning_share, params.seed)
     folder = run_folder(
-        params.work_dir, params.model_dump_json(), vlm_params.model_dump_json(), *samples["ground_truth"]
+        params.work_dir,
+        params.model_dump_json(),
+        vlm_params.model_dump_json(),
+        taxonomy.model_dump_json(),
+        *samples["photo_id"],
+        *samples["ground_truth"],
     )
     arguments = params.arguments(vlm_params.spec.device) | {"output_dir": str(folder)}
     trainer = SFTTrainer(

@@ -42,12 +42,9 @@ def load_vlm(
         trainable: the adapter is to be trained further.
         seed: of a fresh adapter's weights.
     """
-    import torch
-
-    torch.manual_seed(seed)
     spec = params.spec
     load = _load_unsloth if spec.backend == "unsloth" else _load_transformers
-    model, processor = load(spec, adapter, new_adapter, trainable)
+    model, processor = load(spec, adapter, new_adapter, trainable, seed)
     # Batches are generated from, and GRPO's log-probabilities are only right, with padding on the left.
     processor.tokenizer.padding_side = "left"
     family = FAMILIES[spec.family]
@@ -65,7 +62,7 @@ def load_vlm(
 
 
 def _load_transformers(
-    spec: ModelSpec, adapter: Path | None, new_adapter: LoraParams | None, trainable: bool
+    spec: ModelSpec, adapter: Path | None, new_adapter: LoraParams | None, trainable: bool, seed: int
 ) -> tuple[Any, Any]:
     import torch
     from peft import LoraConfig, PeftModel, get_peft_model
@@ -78,6 +75,7 @@ def _load_transformers(
     if adapter is not None:
         model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
     elif new_adapter is not None:
+        torch.manual_seed(seed)
         config = LoraConfig(
             r=new_adapter.rank,
             lora_alpha=new_adapter.alpha,
@@ -90,7 +88,7 @@ def _load_transformers(
 
 
 def _load_unsloth(
-    spec: ModelSpec, adapter: Path | None, new_adapter: LoraParams | None, trainable: bool
+    spec: ModelSpec, adapter: Path | None, new_adapter: LoraParams | None, trainable: bool, seed: int
 ) -> tuple[Any, Any]:
     # Unsloth patches transformers, PEFT and TRL: it must be imported before any of them.
     import torch
@@ -98,6 +96,7 @@ def _load_unsloth(
 
     model, processor = FastVisionModel.from_pretrained(
         str(adapter or spec.checkpoint),
+        revision=spec.revision,
         dtype=getattr(torch, spec.dtype),
         load_in_4bit=False,
         use_gradient_checkpointing="unsloth",
@@ -109,6 +108,7 @@ def _load_unsloth(
             lora_alpha=new_adapter.alpha,
             lora_dropout=new_adapter.dropout,
             target_modules=spec.lora_targets,
+            random_state=seed,
         )
     (FastVisionModel.for_training if trainable or new_adapter else FastVisionModel.for_inference)(model)
     return model, processor

@@ -102,7 +102,7 @@ def page(
         table_3: of this model.
         stages: ``predictions_<stage>`` and ``history_<stage>``.
     """
-    shown = samples.groupby("photo_label", sort=False).head(params.page_photos_per_label)
+    shown = samples.groupby("photo_label", sort=False, dropna=False).head(params.page_photos_per_label)
     predictions = {
         k.removeprefix("predictions_"): v for k, v in stages.items() if k.startswith("predictions_")
     }
