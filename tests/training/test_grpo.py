@@ -57,6 +57,33 @@ def test_every_reward_is_told(samples, photos, taxonomy, vlm_params, tmp_path):
     assert "frac_reward_zero_std" in told
 
 
+def test_a_run_that_was_cut_off_goes_on_with_its_own_policy(
+    sft_adapter, samples, photos, taxonomy, vlm_params, tmp_path
+):
+    """With a reference policy in the checkpoint, which is an adapter too."""
+
+    class PowerCut(BaseException):
+        pass
+
+    def cut(values, step):
+        if step == 3:
+            raise PowerCut
+
+    def weights(work_dir, log):
+        params = grpo_params(work_dir, epochs=1)
+        model, _ = train_grpo(samples, photos, taxonomy, vlm_params, params, log, sft_adapter)
+        AdapterDataset(filepath=str(work_dir / "adapter")).save(model)
+        return load_file(work_dir / "adapter" / "adapter_model.safetensors")
+
+    unbroken = weights(tmp_path / "unbroken", lambda values, step: None)
+    with pytest.raises(PowerCut):
+        weights(tmp_path / "broken", cut)
+    steps = []
+    resumed = weights(tmp_path / "broken", lambda values, step: steps.append(step))
+    assert min(steps) == 3, "it began anew"
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in unbroken.items())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -99,3 +99,23 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_the_same(
     assert min(steps) == 3, "it began anew"
     resumed = weights(model, tmp_path / "adapter")
     assert all(torch.equal(resumed[name], tensor) for name, tensor in trained[0].items())
+
+
+def test_a_finished_run_is_not_trained_again(trained, samples, photos, taxonomy, vlm_params, tmp_path):
+    """Its checkpoints stay, in case its adapter could not be stored."""
+    _, history, _, folder = trained
+    model, again = train_sft(
+        samples, photos, taxonomy, vlm_params, sft_params(folder / "work"), lambda values, step: None
+    )
+    stored = weights(model, tmp_path / "adapter")
+    assert all(torch.equal(stored[name], tensor) for name, tensor in trained[0].items())
+    assert again["loss"].dropna().tolist() == history["loss"].dropna().tolist()
+
+
+def test_another_recipe_starts_anew(trained, samples, photos, taxonomy, vlm_params):
+    folder = trained[3]
+    steps = []
+    params = sft_params(folder / "work", learning_rate=1e-3)
+    train_sft(samples, photos, taxonomy, vlm_params, params, lambda values, step: steps.append(step))
+    assert min(steps) == 1
+    assert len(list((folder / "work").iterdir())) == 1, "checkpoints of the other recipe are left"

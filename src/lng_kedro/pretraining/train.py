@@ -11,7 +11,7 @@ import numpy as np
 from lng_kedro.params import Params
 from lng_kedro.pretraining.samples import PHRASES, GenericSample, generic_samples
 from lng_kedro.taxonomy import Taxonomy
-from lng_kedro.training.run import run_folder
+from lng_kedro.training.run import last_checkpoint, run_folder
 from lng_kedro.vlm.tiny import build_model, build_processor
 
 POOL = 16
@@ -46,13 +46,12 @@ def pretrain(taxonomy: Taxonomy, params: PretrainingParams) -> tuple[Any, Any, l
         The model (weights in bfloat16), its processor, and the log of the training loss.
     """
     import torch
-    from transformers.trainer_utils import get_last_checkpoint
 
     processor = build_processor(taxonomy, params.image_size, PHRASES)
     model = build_model(processor, params.vision, params.text, params.seed)
     trainer = _trainer(model, processor, taxonomy, params)
-    folder = Path(trainer.args.output_dir)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
+    checkpoint = last_checkpoint(Path(trainer.args.output_dir))
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     del model.scene_head
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     return model.to(torch.bfloat16), processor, history

@@ -11,7 +11,7 @@ from lng_kedro.rewards import build_rewards
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.training.data import grpo_dataset
 from lng_kedro.training.params import GrpoParams
-from lng_kedro.training.run import Log, fit, run_folder
+from lng_kedro.training.run import Log, fit, last_checkpoint, run_folder
 from lng_kedro.vlm.load import Vlm, load_vlm
 from lng_kedro.vlm.spec import VlmParams
 
@@ -39,10 +39,6 @@ def train_grpo(
     Returns:
         The `PeftModel`, and one row a logged step.
     """
-    new = None if adapter else params.lora
-    vlm = load_vlm(vlm_params, adapter=adapter, new_adapter=new, trainable=True, seed=params.seed)
-    from trl import GRPOTrainer
-
     folder = run_folder(
         params.work_dir / ("from_sft" if adapter else "from_base"),
         params.model_dump_json(),
@@ -52,6 +48,13 @@ def train_grpo(
         *samples["photo_id"],
         *samples["ground_truth"],
     )
+    # A run that goes on must be given its own adapter here: where a reference policy lies beside it in the
+    # checkpoint, the trainer restores that one only, and would train from the start again without a word.
+    start = last_checkpoint(folder) or adapter
+    new = None if start else params.lora
+    vlm = load_vlm(vlm_params, adapter=start, new_adapter=new, trainable=True, seed=params.seed)
+    from trl import GRPOTrainer
+
     rewards = build_rewards(taxonomy, vlm.frame)
     trainer = GRPOTrainer(
         model=vlm.model,

@@ -25,6 +25,14 @@ def run_folder(work_dir: Path, *inputs: str) -> Path:
     return folder
 
 
+def last_checkpoint(folder: Path) -> Path | None:
+    """Folder of the last checkpoint of a run that was cut off or has ended.
+
+    Found without transformers, which Unsloth must be imported before.
+    """
+    return max(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), default=None)
+
+
 def fit(trainer: Any, folder: Path, log: Log) -> pd.DataFrame:
     """Trains, from the last checkpoint in `folder` if there is one.
 
@@ -32,7 +40,6 @@ def fit(trainer: Any, folder: Path, log: Log) -> pd.DataFrame:
         One row a logged step.
     """
     from transformers import ProgressCallback
-    from transformers.trainer_utils import get_last_checkpoint
 
     class Progress(ProgressCallback):
         """The bar carries loss and reward; all figures go to `log`."""
@@ -44,7 +51,7 @@ def fit(trainer: Any, folder: Path, log: Log) -> pd.DataFrame:
 
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(Progress())
-    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    trainer.train(resume_from_checkpoint=checkpoint)
+    checkpoint = last_checkpoint(folder)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     # The last entry sums the run up.
     return pd.DataFrame(trainer.state.log_history[:-1])
