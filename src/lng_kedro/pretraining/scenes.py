@@ -101,7 +101,8 @@ def _background(rng: Random, side: int, colour: tuple[int, int, int], pattern: s
     base = _jitter(rng, colour)
     image = Image.new("RGB", (side, side), base)
     draw = ImageDraw.Draw(image)
-    tone = _jitter(rng, tuple(int(c * rng.uniform(0.7, 0.9)) for c in base), 4)  # type: ignore[arg-type]
+    red, green, blue = (int(c * rng.uniform(0.7, 0.9)) for c in base)
+    tone = _jitter(rng, (red, green, blue), 4)
     step, width = int(rng.uniform(0.08, 0.25) * side), int(rng.integers(2, 9))
     offset = int(rng.integers(0, step))
     if pattern in ("bands", "grid"):
