@@ -2,11 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
+SEEDS ?= 1 2 3
 
-.PHONY: demo test lint viz mlflow bench base-model
+.PHONY: demo study test lint viz mlflow bench base-model
 
 demo: $(READY)  ## the whole way on rendered photos: data, SFT, GRPO, evaluation, report
 	$(BIN)/kedro run --env demo
+
+study: $(READY)  ## the demo and GRPO without SFT, three times: mean and spread of every stage
+	$(BIN)/kedro run --env demo --tags ingest
+	for seed in $(SEEDS); do $(BIN)/kedro run --env demo --pipeline study --params \
+		data_dir=data/08_reporting/study/$$seed,raw_dir=data/01_raw/rendered,sft_training.seed=$$seed,grpo_training.seed=$$seed \
+		|| exit 1; done
+	$(BIN)/kedro run --env demo --pipeline study_table
 
 test: $(READY)  ## all tests
 	$(BIN)/pytest

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from lng_kedro.tables import STAGES, stage_table, table_2
+from lng_kedro.tables import STAGES, stage_table, study_table, table_2
 
 FIELDS = ("label", "quality")
 METRICS = {
@@ -74,3 +74,28 @@ def test_missing_figures_are_empty_and_not_zero(stages):
     figures = stage_table(stages, FIELDS).drop(columns=["stage", "to fill"])
     assert len(figures) == len(STAGES)
     assert pd.isna(figures).all(axis=None)
+
+
+def test_study_table_is_mean_and_spread_and_the_gain_run_by_run():
+    """By hand: 10, 20 -> 15 ± 7.07; gains 10 and 30 -> 20 ± 14.14."""
+    runs = [
+        {stage: METRICS | {"map_50": 0.1} for stage in STAGES} | {"sft_grpo": METRICS | {"map_50": 0.2}},
+        {stage: METRICS | {"map_50": 0.2} for stage in STAGES} | {"sft_grpo": METRICS | {"map_50": 0.5}},
+    ]
+    table = study_table(runs, FIELDS).set_index("stage")
+    assert list(table.index) == ["Base", "SFT", "GRPO", "SFT+GRPO", "SFT+GRPO less SFT"]
+    assert table.loc["SFT", "mAP@50"] == "15.0 ± 7.1"
+    assert table.loc["SFT+GRPO less SFT", "mAP@50"] == "20.0 ± 14.1"
+    assert table.loc["SFT+GRPO less SFT", "F1 label"] == "0.0 ± 0.0"
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        ([dict.fromkeys(STAGES, METRICS)], "at least two runs, found 1"),
+        ([dict.fromkeys(STAGES, METRICS), {"base": METRICS}], "lacks the stages grpo, sft, sft_grpo"),
+    ],
+)
+def test_an_unfinished_study_has_no_table(runs, message):
+    with pytest.raises(ValueError, match=message):
+        study_table(runs, FIELDS)

@@ -26,7 +26,7 @@ LAYERS = {
     "07_model_output": "model_output",
     "08_reporting": "reporting",
 }
-SHARED_BY_ALL_MODELS = {"table_2", "all_metrics", "base_checkpoint"}
+SHARED_BY_ALL_MODELS = {"table_2", "all_metrics", "study_metrics", "base_checkpoint"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -115,8 +115,8 @@ def test_two_models_never_write_to_the_same_place(env: str) -> None:
             assert not mine & other, name
         else:
             assert mine == other, name
-    # 3 adapters, 4 stages' predictions and metrics, 4 histories, Table III, the page.
-    assert specific == 3 + 4 + 4 + 4 + 1 + 1
+    # 3 adapters, 4 stages' predictions and metrics, 4 histories, Table III, the study's table, the page.
+    assert specific == 3 + 4 + 4 + 4 + 1 + 1 + 1
     every = [path for name, config in ours.items() if name != "all_metrics" for path in paths(config)]
     assert len(every) == len(set(every))
 

@@ -17,5 +17,11 @@ def register_pipelines() -> dict[str, Pipeline]:
         "__default__": sum(pipelines.values(), start=Pipeline([])),
         **pipelines,
         "ablation": grpo_training.create_ablation() + evaluation.create_ablation(),
+        "study": pipelines["data_processing"]
+        + pipelines["sft_training"]
+        + pipelines["grpo_training"]
+        + grpo_training.create_ablation()
+        + evaluation.create_study(),
+        "study_table": evaluation.create_study_table(),
         "base_model": base_model.create_pipeline(),
     }

@@ -15,7 +15,17 @@ from PIL import Image
 
 from lng_kedro.aihub.items import GRADED, draw_item
 from lng_kedro.aihub.render import write_dataset
-from lng_kedro.aihub.scenes import HEIGHT, PARTS, SCENES, WIDTH, RenderedObject, render_photo
+from lng_kedro.aihub.scenes import (
+    HARD_CASES,
+    HEIGHT,
+    MATERIALS,
+    PARTS,
+    SCENES,
+    WIDTH,
+    RenderedObject,
+    _hard_case,
+    render_photo,
+)
 from lng_kedro.geometry import iou
 from lng_kedro.taxonomy import Taxonomy, fold, load_taxonomy
 
@@ -74,21 +84,21 @@ def test_same_seed_same_photo_other_seed_other_photo() -> None:
 
 @pytest.mark.parametrize("difficulty", [0.0, 1.0])
 def test_boxes_lie_in_the_photo_and_apart(difficulty: float) -> None:
-    several = 0
-    for seed in range(16):
+    counts = set()
+    for seed in range(40):
         _, objects = render_photo(seed, 2102, TAXONOMY, difficulty)
         boxes = [o.bbox for o in objects if o.bbox is not None]
         assert len(boxes) == len(objects) >= 1
-        several += len(boxes) > 1
+        counts.add(len(boxes))
         corners = [(x, y, x + w, y + h) for x, y, w, h in boxes]
         for x_min, y_min, x_max, y_max in corners:
             assert min(x_min, y_min) >= 0
             assert x_max <= WIDTH
             assert y_max <= HEIGHT
-            assert 0.13 < (x_max - x_min) / WIDTH < 0.43
-            assert 0.13 < (y_max - y_min) / HEIGHT < 0.43
+            assert 0.08 < (x_max - x_min) / WIDTH < 0.43
+            assert 0.08 < (y_max - y_min) / HEIGHT < 0.43
         assert all(iou(a, b) == 0 for i, a in enumerate(corners) for b in corners[:i])
-    assert several > 0
+    assert counts == {1, 2, 3, 4}
 
 
 def test_attributes_are_allowed_and_places_are_legal(
@@ -96,8 +106,9 @@ def test_attributes_are_allowed_and_places_are_legal(
 ) -> None:
     for _, objects in photos.values():
         for found in objects:
-            assert list(found.attributes) == list(TAXONOMY.field_names)
-            assert all(v in TAXONOMY.allowed[f] for f, v in found.attributes.items())
+            assert list(found.attributes) == [*TAXONOMY.field_names, "material"]
+            assert all(found.attributes[f] in TAXONOMY.allowed[f] for f in TAXONOMY.field_names)
+            assert found.attributes["material"] in MATERIALS[found.attributes["part"]]
             assert found.attributes["part"] in PARTS[found.label]
             place = (found.attributes["location"], found.attributes["sub_location"])
             assert place in SCENES[found.attributes["tank_type"]]
@@ -105,8 +116,8 @@ def test_attributes_are_allowed_and_places_are_legal(
 
 
 def test_the_box_is_tight_around_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    def plain(*args: Any) -> Image.Image:
-        return Image.new("RGB", args[3], (0, 255, 0))
+    def plain(*args: Any, **_: Any) -> Image.Image:
+        return Image.new("RGB", args[4], (0, 255, 0))
 
     monkeypatch.setattr("lng_kedro.aihub.scenes.draw_item", plain)
     image, objects = next(p for s in range(99) if len((p := render_photo(s, 2102, TAXONOMY, 0.0))[1]) == 1)
@@ -119,19 +130,54 @@ def test_the_box_is_tight_around_what_is_drawn(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("label", GRADED)
 def test_good_and_defective_look_different(label: str) -> None:
+    part = PARTS[label][0]
     good, bad = (
-        draw_item(label, quality, PARTS[label][0], (400, 240), np.random.default_rng(1)).resize((24, 24))
+        draw_item(label, quality, part, MATERIALS[part][0], (400, 240), np.random.default_rng(1)).resize((24, 24))
         for quality in (True, False)
     )
     difference = np.abs(np.asarray(good).astype(int) - np.asarray(bad)).max(axis=2)
     assert (difference > 40).mean() > 0.05
 
 
+def test_materials_differ_in_their_marks_only() -> None:
+    steel, stainless = (
+        draw_item("crack", False, "Joint", material, (400, 240), np.random.default_rng(1))
+        for material in MATERIALS["Joint"]
+    )
+    differs = np.argwhere(np.abs(np.asarray(steel).astype(int) - np.asarray(stainless)).max(axis=2) > 40)
+    assert differs.min() == 1  # inside the mark's dark edge
+    assert 30 < differs.max() < 60  # 0.24 units of 0.78 x 225 pixels
+
+
+def test_a_look_alike_keeps_its_shape_and_backing_and_loses_its_colour() -> None:
+    vivid, grey = (
+        np.asarray(
+            draw_item(
+                "paint sagging", False, "Coating", "Carbon steel", (400, 240), np.random.default_rng(1), c
+            )
+        ).astype(int)
+        for c in (False, True)
+    )
+    changed = np.abs(vivid - grey).max(axis=2) > 0
+    assert 0.1 < changed.mean() < 0.7
+    assert (np.ptp(grey[changed], axis=1) == 0).all()
+    assert (np.ptp(vivid[changed], axis=1) > 0).all()
+
+
+def test_hard_items_come_with_difficulty() -> None:
+    """Half of the items at difficulty 1, none at 0; small ones are 0.6 of the least side of others."""
+    rng = np.random.default_rng(0)
+    assert {_hard_case(0.0, rng) for _ in range(100)} == {""}
+    cases = [_hard_case(1.0, rng) for _ in range(2000)]
+    assert set(cases) == {"", *HARD_CASES}
+    assert sum(case == "" for case in cases) / 2000 == pytest.approx(0.5, abs=0.05)
+
+
 def test_every_boxed_label_has_a_drawing_on_each_of_its_parts() -> None:
     for label in TAXONOMY.labels:
         if label.defective_id not in TAXONOMY.boxless_ids:
             for part in PARTS[label.name]:
-                draw_item(label.name, False, part, (270, 152), np.random.default_rng(0))
+                draw_item(label.name, False, part, MATERIALS[part][0], (270, 152), np.random.default_rng(0))
 
 
 def test_bytes_do_not_depend_on_the_number_of_processes(dataset: Path, tmp_path: Path) -> None:
@@ -190,9 +236,9 @@ def test_annotation_fields(dataset: Path) -> None:
     for content in members(dataset, "TL VL").values():
         for found in json.loads(content)["annotations"]:
             assert (found["image_id"] >= 1, found["segmentation"], found["iscrowd"]) == (True, [], 0)
-            assert set(found["attributes"]) == set(TAXONOMY.field_names)
-            for field, value in found["attributes"].items():
-                assert spelled(field, value, TAXONOMY) in TAXONOMY.allowed[field]
+            assert found["attributes"].keys() == {*TAXONOMY.field_names, "material"}
+            for field in TAXONOMY.field_names:
+                assert spelled(field, found["attributes"][field], TAXONOMY) in TAXONOMY.allowed[field]
             if found["category_id"] in TAXONOMY.boxless_ids:
                 assert found["bbox"] is None
             else:

@@ -3,10 +3,19 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lng_kedro.geometry import Frame, iou
 from lng_kedro.pretraining.samples import generic_samples
-from lng_kedro.pretraining.scenes import SHAPES, TEXTURES, _paint_object, draw_scene
+from lng_kedro.pretraining.scenes import (
+    BARE,
+    SHAPES,
+    TEXTURES,
+    _paint_object,
+    _paint_shape,
+    draw_scene,
+    mirrored,
+)
 from lng_kedro.report import parse_report
 
 
@@ -21,21 +30,44 @@ def test_boxes_are_inside_and_apart():
             assert 0 <= one.bbox[0] < one.bbox[2] <= 128
             assert 0 <= one.bbox[1] < one.bbox[3] <= 128
             assert all(iou(one.bbox, other.bbox) == 0 for other in scene.objects[i + 1 :])
-    assert counts == {0, 1, 2, 3}
+    assert counts == {0, 1, 2, 3, 4}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("texture", TEXTURES)
-def test_box_is_tight_around_what_was_painted(shape, texture):
+def test_box_is_tight_around_a_bare_shape(shape, texture):
     """Oracle: the pixels that differ from the untouched background."""
-    from PIL import Image
-
     image = Image.new("RGB", (200, 200), (0, 0, 0))
-    box = _paint_object(np.random.default_rng(1), image, (40, 50, 150, 130), (250, 250, 250), shape, texture)
+    box = _paint_shape(np.random.default_rng(1), image, (40, 50, 150, 130), "white", shape, texture)
     painted = np.argwhere(np.asarray(image).sum(axis=2) > 0)
     top, left = painted.min(axis=0)
     bottom, right = painted.max(axis=0) + 1
     assert np.abs(np.array(box) - [left, top, right, bottom]).max() <= 1
+
+
+def test_the_box_of_a_shape_on_a_plate_is_the_plate():
+    rng = np.random.default_rng(0)
+    plates = 0
+    for _ in range(100):
+        image = Image.new("RGB", (200, 200), (255, 0, 255))
+        found = _paint_object(rng, image, (40.0, 50.0, 150.0, 130.0), "purple")
+        assert "purple" not in (found.colour, found.plate)
+        assert found.colour != found.plate
+        if found.plate != BARE:
+            plates += 1
+            assert found.bbox == (40, 50, 150, 130)
+            inside = np.asarray(image)[50:130, 40:150]
+            assert not (inside == (255, 0, 255)).all(axis=2).any()
+    assert 35 < plates < 65
+
+
+def test_a_mirrored_scene_shows_its_objects_where_its_boxes_are():
+    scene = next(s for s in iter(lambda: draw_scene(np.random.default_rng(4), 128), None) if s.objects)
+    twice = mirrored(mirrored(scene))
+    assert twice.objects == scene.objects
+    assert twice.image.tobytes() == scene.image.tobytes()
+    x_min, y_min, x_max, y_max = scene.objects[0].bbox
+    assert (128 - x_max, y_min, 128 - x_min, y_max) in [o.bbox for o in mirrored(scene).objects]
 
 
 def test_same_seed_same_stream(taxonomy):
@@ -63,4 +95,4 @@ def test_shapes_are_named_with_their_boxes(taxonomy):
     found = json.loads(sample.messages[-1]["content"])
     _, shape = found[0]["label"].split(" ")
     assert shape in SHAPES
-    assert found[0].keys() == {"label", "bbox", "texture", "background", "pattern"}
+    assert found[0].keys() == {"label", "bbox", "texture", "plate", "background", "pattern"}

@@ -10,9 +10,9 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageChops
 
-from lng_kedro.aihub.patch import BACKINGS, BLACK, WHITE, Color, Patch, Point, Rng, tint
+from lng_kedro.aihub.patch import BACKINGS, BLACK, WHITE, Color, Patch, Point, Rng, mark_material, tint
 
 Array = NDArray[np.float32]
 
@@ -20,22 +20,38 @@ W, H = 960, 540
 """Scenes are drawn at half the photo's size and enlarged: faster, and as soft as a photo is."""
 
 
-def draw_item(label: str, good: bool, part: str, size: tuple[int, int], rng: Rng) -> Image.Image:
+def draw_item(
+    label: str,
+    good: bool,
+    part: str,
+    material: str,
+    size: tuple[int, int],
+    rng: Rng,
+    colourless: bool = False,
+) -> Image.Image:
     """Draws an item on the backing of its part.
 
     Args:
         label: name of a label of the taxonomy that has boxes.
         good: whether the item is in good order; only some labels can be.
         part: the taxonomy's name of the part that the item belongs to.
+        material: what it is made of, a key of `patch.MATERIAL_MARKS`.
         size: width and height of the item's box in photo pixels.
         rng: source of the variation between two drawings.
+        colourless: whether the item is drawn in greys. Its shape alone tells it then from a look-alike: a
+            crack from a scratch, peeled from delaminated paint.
     """
     patch = Patch(*size, rng)
     BACKINGS[part](patch)
+    backing = patch.image.copy()
     if label in GRADED:
         GRADED[label](patch, good)
     else:
         DEFECTS[label](patch)
+    if colourless:
+        drawn = ImageChops.difference(patch.image, backing).convert("L").point(lambda v: 255 if v else 0)
+        patch.image.paste(patch.image.convert("L").convert("RGB"), mask=drawn)
+    mark_material(patch, material)
     return patch.image
 
 

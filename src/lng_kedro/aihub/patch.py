@@ -119,6 +119,22 @@ def _cable_ties(p: Patch) -> None:
         p.draw.line((x, p.height - reach, x, p.height), fill=WHITE, width=20)
 
 
+MATERIAL_MARKS: dict[str, Color] = {
+    "9% nickel steel": (255, 220, 0),
+    "Stainless steel": (255, 60, 200),
+    "Carbon steel": (120, 60, 20),
+    "Polyurethane foam": (60, 220, 220),
+    "Copper": (240, 110, 40),
+}
+"""Colour of the paint mark that tells a material, as steel yards paint it."""
+
+
+def mark_material(p: Patch, material: str) -> None:
+    """Paints the material's mark into the upper left corner of the backing."""
+    side = 0.24 * p.unit
+    p.draw.polygon([(0, 0), (side, 0), (0, side)], fill=MATERIAL_MARKS[material], outline=BLACK)
+
+
 BACKINGS: dict[str, Callable[[Patch], None]] = {
     "Joint": _joint,
     "Coating": _coating,

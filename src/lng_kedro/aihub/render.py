@@ -147,8 +147,8 @@ def _label_json(
 
 
 def _spell(field: str, value: str, style: str, taxonomy: Taxonomy, rng: np.random.Generator) -> str:
-    """A spelling of a value that the taxonomy knows; Korean where it has no code."""
-    others = taxonomy.fields[field].values[value]
+    """A spelling of a value that the taxonomy knows; Korean where it has no code, else the value itself."""
+    others = taxonomy.fields[field].values.get(value, ())
     codes = [s for s in others if s.isdigit()]
     names = [s for s in others if not s.isdigit()]
     if style == "english" or not names:

@@ -2,7 +2,7 @@
 
 Every metadata value has a cue of its own that is still visible when the photo is squeezed to 128 x 128
 pixels: the tank type in its seams, the location in colour and light, the sub-location in its structure,
-part and quality in the items (`items`).
+part, material and quality in the items (`items`).
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from lng_kedro.aihub.items import COVERS, Array, H, W, clouds, draw_item, grid
-from lng_kedro.aihub.patch import Color, Rng, tint
+from lng_kedro.aihub.patch import MATERIAL_MARKS, Color, Rng, tint
 from lng_kedro.taxonomy import Taxonomy
 
 BoxXYWH = tuple[int, int, int, int]
@@ -58,6 +58,23 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 """Label -> the parts that it occurs on."""
 
+MATERIALS: dict[str, tuple[str, ...]] = {
+    "Joint": ("9% nickel steel", "Stainless steel"),
+    "Base Material": ("9% nickel steel", "Stainless steel"),
+    "Coating": ("9% nickel steel", "Carbon steel"),
+    "Insulation": ("Polyurethane foam",),
+    "Cable": ("Copper",),
+    "Cable Tie": ("Copper",),
+}
+"""Part -> what it may be made of."""
+
+HARD_SHARE = 0.5
+"""Share of hard items at difficulty 1."""
+HARD_CASES = ("small", "faint", "alike")
+"""Ways in which an item is hard: its size, its contrast to the surface, colours that tell no label."""
+SMALL = 0.6
+FAINT = 0.5
+
 
 @dataclass(frozen=True)
 class RenderedObject:
@@ -96,7 +113,7 @@ def render_photo(
         seed: which of the photos of this category.
         category_id: AI-Hub id of the first item; a negative id gives a clean surface without items.
         taxonomy: says what the id stands for.
-        difficulty: from 0 (clean) to 1 (low contrast, small items, noise, clutter).
+        difficulty: from 0 (clean) to 1 (low contrast, small items, noise, clutter, half of the items hard).
     """
     rng = np.random.default_rng(np.random.SeedSequence((seed, category_id)))
     scene = _choose_scene(rng)
@@ -106,12 +123,14 @@ def render_photo(
     objects: list[RenderedObject] = []
     if boxless:
         objects = [_describe(category_id, taxonomy, scene, None, rng)]
+        _mark_whole(image, objects[0])
     elif label:
         ids = [category_id, *_companions(taxonomy, rng)]
-        boxes = _place(len(ids), scene, difficulty, rng)
+        hard = [_hard_case(difficulty, rng) for _ in ids]
+        boxes = _place(hard, scene, difficulty, rng)
         objects = [_describe(i, taxonomy, scene, box, rng) for i, box in zip(ids, boxes, strict=False)]
-        for found in objects:
-            _paste(image, found, scene, rng)
+        for found, case in zip(objects, hard, strict=False):
+            _paste(image, found, case, scene, rng)
     return _finish(image, difficulty, rng), objects
 
 
@@ -125,24 +144,30 @@ def _choose_scene(rng: Rng) -> Scene:
 
 
 def _companions(taxonomy: Taxonomy, rng: Rng) -> list[int]:
-    """Ids of the further items of a photo: none in 60 %, one in 25 %, two in 15 % of the photos."""
+    """Ids of the further items of a photo: none in 50 %, one in 25 %, two in 15 %, three in 10 %."""
     boxed = [label for label in taxonomy.labels if label.defective_id not in taxonomy.boxless_ids]
     chosen = []
-    for _ in range(int(rng.choice(3, p=(0.6, 0.25, 0.15)))):
+    for _ in range(int(rng.choice(4, p=(0.5, 0.25, 0.15, 0.1)))):
         label = boxed[int(rng.integers(len(boxed)))]
         good = label.good_id is not None and rng.random() < GOOD_SHARE
         chosen.append(label.good_id if good and label.good_id else label.defective_id)
     return chosen
 
 
-def _place(count: int, scene: Scene, difficulty: float, rng: Rng) -> list[BoxXYWH]:
-    """Boxes that keep a gap; fewer than `count` where the photo has no room for another."""
+def _hard_case(difficulty: float, rng: Rng) -> str:
+    """One of `HARD_CASES`, or nothing for an item that is not made hard."""
+    return str(rng.choice(HARD_CASES)) if rng.random() < HARD_SHARE * difficulty else ""
+
+
+def _place(hard: list[str], scene: Scene, difficulty: float, rng: Rng) -> list[BoxXYWH]:
+    """A box for each item, apart from the others; fewer where the photo has no room for another."""
     low, high = 0.22 - 0.08 * difficulty, 0.42 - 0.14 * difficulty
     boxes: list[BoxXYWH] = []
-    for _ in range(60 * count):
-        if len(boxes) == count:
+    for _ in range(60 * len(hard)):
+        if len(boxes) == len(hard):
             break
-        w, h = (round(rng.uniform(low, high) * side / 2) * 2 for side in (WIDTH, HEIGHT))
+        scale = SMALL if hard[len(boxes)] == "small" else 1.0
+        w, h = (round(rng.uniform(low, high) * scale * side / 2) * 2 for side in (WIDTH, HEIGHT))
         x = int(rng.integers(10, (WIDTH - w) // 2 - 10)) * 2
         y = int(rng.integers(round(scene.top * HEIGHT / 2) + 8, (HEIGHT - h) // 2 - 8)) * 2
         apart = (
@@ -158,27 +183,39 @@ def _describe(
     category_id: int, taxonomy: Taxonomy, scene: Scene, bbox: BoxXYWH | None, rng: Rng
 ) -> RenderedObject:
     label, quality = taxonomy.by_id[category_id]
+    part = PARTS[label][int(rng.integers(len(PARTS[label])))]
     attributes = {
         "tank_type": scene.tank_type,
         "location": scene.location,
         "sub_location": scene.sub_location,
-        "part": PARTS[label][int(rng.integers(len(PARTS[label])))],
+        "part": part,
         "quality": quality,
+        "material": MATERIALS[part][int(rng.integers(len(MATERIALS[part])))],
     }
     return RenderedObject(category_id, label, bbox, attributes)
 
 
-def _paste(image: Image.Image, found: RenderedObject, scene: Scene, rng: Rng) -> None:
+def _paste(image: Image.Image, found: RenderedObject, hard: str, scene: Scene, rng: Rng) -> None:
     assert found.bbox is not None  # noqa: S101  boxless objects are not pasted
     x, y, w, h = found.bbox
     good = found.attributes["quality"] == "Good"
-    item = draw_item(found.label, good, found.attributes["part"], (w, h), rng).reduce(2)
+    part, material = found.attributes["part"], found.attributes["material"]
+    item = draw_item(found.label, good, part, material, (w, h), rng, colourless=hard == "alike").reduce(2)
     if scene.location == "Inside":
         item = Image.blend(item, Image.new("RGB", item.size, (96, 62, 30)), 0.12)
     left, top = x // 2, y // 2
+    if hard == "faint":
+        behind = image.crop((left, top, left + item.width, top + item.height)).reduce(8).resize(item.size)
+        item = Image.blend(item, behind, FAINT)
     shadow = ImageDraw.Draw(image, "RGBA")
     shadow.rectangle((left + 4, top + 5, left + item.width + 3, top + item.height + 4), fill=(0, 0, 0, 110))
     image.paste(item, (left, top))
+
+
+def _mark_whole(image: Image.Image, found: RenderedObject) -> None:
+    """The material's mark of an item that is the whole photo, in the photo's lower left corner."""
+    corner = [(0, H), (90, H), (0, H - 90)]
+    ImageDraw.Draw(image).polygon(corner, fill=MATERIAL_MARKS[found.attributes["material"]])
 
 
 # --- the surface and its cues ---------------------------------------------------------------------------

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from lng_kedro.geometry import Box, Frame
-from lng_kedro.pretraining.scenes import COLOURS, PATTERNS, SHAPES, TEXTURES, Random, Scene, draw_scene
+from lng_kedro.pretraining.scenes import (
+    BARE,
+    COLOURS,
+    PATTERNS,
+    SHAPES,
+    TEXTURES,
+    Random,
+    Scene,
+    draw_scene,
+    mirrored,
+)
 from lng_kedro.prompts import Message, chat_completion, chat_prompt
 from lng_kedro.report import to_json
 from lng_kedro.taxonomy import BBOX, LABEL, Taxonomy
@@ -17,17 +27,19 @@ from lng_kedro.vlm.generate import with_photo
 SHAPES_PROMPT = (
     "Find the shapes in this picture.\n"
     "The answer is a JSON array with one object for each shape, [] if there is none.\n"
-    'Each object has the keys "label", "bbox", "texture", "background" and "pattern".'
+    'Each object has the keys "label", "bbox", "texture", "plate", "background" and "pattern".'
 )
 
 PHRASES = (
     *SHAPES_PROMPT.splitlines(keepends=True),
     '],"texture":"',
+    '","plate":"',
     '","background":"',
     '","pattern":"',
     *COLOURS,
     *TEXTURES,
     *PATTERNS,
+    BARE,
     *(f" {shape}" for shape in SHAPES),
 )
 """Words of the generic tasks, for the tokenizer."""
@@ -61,8 +73,7 @@ def generic_samples(
     """
     rng = np.random.default_rng(seed)
     frame = Frame(size, size)
-    while True:
-        scene = draw_scene(rng, size)
+    for scene in _scenes(rng, size):
         reasoning = bool(rng.random() < reasoning_share)
         if rng.random() < form_share:
             objects = _random_report(rng, scene, taxonomy)
@@ -76,12 +87,21 @@ def generic_samples(
         yield GenericSample(scene, with_photo(prompt) + chat_completion(report, objects, reasoning))
 
 
+def _scenes(rng: Random, size: int) -> Iterator[Scene]:
+    """Each scene comes twice, the second time mirrored: drawing costs as much as learning."""
+    while True:
+        scene = draw_scene(rng, size)
+        yield scene
+        yield mirrored(scene)
+
+
 def _shapes(scene: Scene, size: int) -> list[dict[str, Any]]:
     return [
         {
             LABEL: f"{o.colour} {o.shape}",
             BBOX: _integers(o.bbox, size),
             "texture": o.texture,
+            "plate": o.plate,
             "background": scene.background,
             "pattern": scene.pattern,
         }

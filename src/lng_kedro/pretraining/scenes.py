@@ -1,4 +1,4 @@
-"""Generic scenes for the demo's base model: coloured, textured shapes on patterned backgrounds.
+"""Generic scenes for the demo's base model: coloured, textured shapes, bare or on plates, before patterns.
 
 Nothing here knows LNG tanks: what the base model learns from these scenes is to see, to name what it
 sees, and to say where it is.
@@ -6,7 +6,7 @@ sees, and to say where it is.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
@@ -26,8 +26,12 @@ COLOURS = {
     "grey": (135, 138, 142),
     "black": (32, 32, 36),
 }
-TEXTURES = ("plain", "striped", "dotted", "rough", "outlined")
-PATTERNS = ("even", "bands", "columns", "grid", "arcs", "split", "spotlight")
+TEXTURES = ("plain", "striped", "dotted", "rough", "outlined", "rimmed")
+PATTERNS = ("even", "bands", "columns", "grid", "arcs", "rays", "split", "posts", "spotlight")
+BARE = "bare"
+"""Said of a shape that lies on no plate."""
+PLATE_SHARE = 0.5
+BLACK, WHITE = (20, 20, 22), (245, 245, 240)
 
 Draw = ImageDraw.ImageDraw
 Random = np.random.Generator
@@ -35,12 +39,16 @@ Random = np.random.Generator
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One shape of a scene: its box in pixels of the scene and its names."""
+    """One shape of a scene: its box in pixels of the scene and its names.
+
+    The box of a shape on a plate is the plate's; `plate` is the plate's colour or `BARE`.
+    """
 
     bbox: Box
     colour: str
     shape: str
     texture: str
+    plate: str
 
 
 @dataclass(frozen=True)
@@ -54,26 +62,29 @@ class Scene:
 
 
 def draw_scene(rng: Random, size: int) -> Scene:
-    """A random scene of up to three shapes that do not overlap, drawn `size` pixels square."""
+    """A random scene of up to four shapes that do not overlap, drawn `size` pixels square."""
     scale = 2
     side = size * scale
     background, pattern = str(rng.choice(list(COLOURS))), str(rng.choice(PATTERNS))
     image = _background(rng, side, COLOURS[background], pattern)
     objects: list[SceneObject] = []
-    for _ in range(rng.choice(4, p=[0.04, 0.5, 0.28, 0.18])):
+    for _ in range(rng.choice(5, p=[0.03, 0.35, 0.27, 0.2, 0.15])):
         box = _free_box(rng, side, [o.bbox for o in objects])
         if box is None:
             break
-        colour = str(rng.choice([c for c in COLOURS if c != background]))
-        shape, texture = str(rng.choice(list(SHAPES))), str(rng.choice(TEXTURES))
-        drawn = _paint_object(rng, image, box, COLOURS[colour], shape, texture)
-        objects.append(SceneObject(drawn, colour, shape, texture))
+        objects.append(_paint_object(rng, image, box, background))
     image = _camera(rng, image, size)
-    objects = [
-        SceneObject(_scaled(o.bbox, 1 / scale), o.colour, o.shape, o.texture)
-        for o in sorted(objects, key=lambda o: (o.bbox[1], o.bbox[0]))
-    ]
-    return Scene(image, tuple(objects), background, pattern)
+    ordered = sorted(objects, key=lambda o: (o.bbox[1], o.bbox[0]))
+    scaled = (replace(o, bbox=_scaled(o.bbox, 1 / scale)) for o in ordered)
+    return Scene(image, tuple(scaled), background, pattern)
+
+
+def mirrored(scene: Scene) -> Scene:
+    """The scene seen in a mirror; its names stay."""
+    width = scene.image.width
+    turned = [replace(o, bbox=(width - o.bbox[2], o.bbox[1], width - o.bbox[0], o.bbox[3])) for o in scene.objects]
+    ordered = tuple(sorted(turned, key=lambda o: (o.bbox[1], o.bbox[0])))
+    return replace(scene, image=ImageOps.mirror(scene.image), objects=ordered)
 
 
 def _scaled(box: Box, factor: float) -> Box:
@@ -101,9 +112,10 @@ def _background(rng: Random, side: int, colour: tuple[int, int, int], pattern: s
     base = _jitter(rng, colour)
     image = Image.new("RGB", (side, side), base)
     draw = ImageDraw.Draw(image)
-    red, green, blue = (int(c * rng.uniform(0.7, 0.9)) for c in base)
-    tone = _jitter(rng, (red, green, blue), 4)
-    step, width = int(rng.uniform(0.08, 0.25) * side), int(rng.integers(2, 9))
+    tone = _jitter(rng, _shade(base, rng.uniform(0.5, 0.9)), 4)
+    if rng.random() < 0.4:
+        tone = _jitter(rng, COLOURS[str(rng.choice(list(COLOURS)))])
+    step, width = int(rng.uniform(0.08, 0.35) * side), int(rng.integers(2, 13))
     offset = int(rng.integers(0, step))
     if pattern in ("bands", "grid"):
         for y in range(offset, side, step):
@@ -115,16 +127,50 @@ def _background(rng: Random, side: int, colour: tuple[int, int, int], pattern: s
         cx, cy = rng.uniform(-0.5, 1.5, 2) * side
         for radius in range(offset, 2 * side, step):
             draw.ellipse((cx - radius, cy - radius, cx + radius, cy + radius), outline=tone, width=width)
+    if pattern == "rays":
+        cx, cy = rng.uniform(-0.2, 1.2, 2) * side
+        for angle in np.arange(0, 2 * math.pi, rng.uniform(0.15, 0.5)):
+            end = (cx + 2 * side * math.cos(angle), cy + 2 * side * math.sin(angle))
+            draw.line((cx, cy, *end), fill=tone, width=width)
     if pattern == "split":
-        edge = int(rng.uniform(0.15, 0.85) * side)
-        part = (0, 0, side, edge) if rng.random() < 0.5 else (0, 0, edge, side)
-        draw.rectangle(part, fill=_jitter(rng, tone, 40))
+        edge = int(rng.uniform(0.1, 0.9) * side)
+        draw.rectangle((0, 0, side, edge) if rng.random() < 0.7 else (0, 0, edge, side), fill=tone)
+    if pattern == "posts":
+        _posts(rng, draw, side, tone)
     if pattern == "spotlight":
-        return _spotlight(rng, image)
-    for _ in range(int(rng.integers(0, 4))):
-        ends = rng.uniform(0, side, 4).tolist()
-        draw.line(ends, fill=_jitter(rng, base, 30), width=int(rng.integers(1, 4)))
+        image = _spotlight(rng, image)
+        draw = ImageDraw.Draw(image)
+    for _ in range(int(rng.integers(0, 6))):
+        _litter(rng, draw, side, base)
     return image
+
+
+def _posts(rng: Random, draw: Draw, side: int, colour: tuple[int, int, int]) -> None:
+    """Bars and a beam that come in from the picture's edges."""
+    top = rng.uniform(0, 0.8) * side
+    for _ in range(int(rng.integers(1, 4))):
+        x, width = rng.uniform(0, side), rng.uniform(0.03, 0.16) * side
+        shade = _jitter(rng, colour, 20)
+        draw.rectangle((x, top, x + width, side), fill=shade)
+        draw.rectangle((x, top, x + width * 0.3, side), fill=_shade(shade, rng.uniform(0.6, 1.4)))
+    left, right = sorted(rng.uniform(-0.3, 1.3, 2) * side)
+    draw.rectangle((left, top, right, top + rng.uniform(0.03, 0.15) * side), fill=_jitter(rng, colour))
+
+
+def _litter(rng: Random, draw: Draw, side: int, base: tuple[int, int, int]) -> None:
+    """A line or a speck that is no object."""
+    tone = _jitter(rng, base, 40)
+    x, y = rng.uniform(0, side, 2).tolist()
+    if rng.random() < 0.6:
+        draw.line((x, y, *rng.uniform(0, side, 2).tolist()), fill=tone, width=int(rng.integers(1, 5)))
+    else:
+        w, h = rng.uniform(2, 12, 2).tolist()
+        (draw.ellipse if rng.random() < 0.5 else draw.rectangle)((x, y, x + w, y + h), fill=tone)
+
+
+def _shade(colour: tuple[int, int, int], factor: float) -> tuple[int, int, int]:
+    red, green, blue = (int(min(255, c * factor)) for c in colour)
+    return red, green, blue
 
 
 def _spotlight(rng: Random, image: Image.Image) -> Image.Image:
@@ -137,28 +183,67 @@ def _spotlight(rng: Random, image: Image.Image) -> Image.Image:
     return Image.composite(image, dark, mask)
 
 
-def _paint_object(
-    rng: Random, image: Image.Image, box: Box, colour: tuple[int, int, int], shape: str, texture: str
+def _paint_object(rng: Random, image: Image.Image, box: Box, background: str) -> SceneObject:
+    """Draws a shape into `box`, bare or on a plate that fills the box; its box is tight around the drawing."""
+    left, top, right, bottom = (int(side) for side in box)
+    plate = BARE
+    inner = (left, top, right, bottom)
+    if rng.random() < PLATE_SHARE:
+        plate = str(rng.choice([c for c in COLOURS if c != background]))
+        _paint_plate(rng, image, inner, plate)
+        x, y = (int(rng.uniform(0.05, 0.16) * length) for length in (right - left, bottom - top))
+        inner = (left + x, top + y, right - x, bottom - y)
+    colour = str(rng.choice([c for c in COLOURS if c not in (background, plate)]))
+    shape, texture = str(rng.choice(list(SHAPES))), str(rng.choice(TEXTURES))
+    drawn = _paint_shape(rng, image, inner, colour, shape, texture)
+    tight = drawn if plate == BARE else (float(left), float(top), float(right), float(bottom))
+    return SceneObject(tight, colour, shape, texture, plate)
+
+
+def _paint_plate(rng: Random, image: Image.Image, box: tuple[int, int, int, int], name: str) -> None:
+    left, top, right, bottom = box
+    size = (right - left, bottom - top)
+    texture = str(rng.choice(["plain", "plain", "striped", "dotted", "rough"]))
+    plate = _texture(rng, *size, _jitter(rng, COLOURS[name]), texture, strength=0.4)
+    draw = ImageDraw.Draw(plate)
+    edge, width = _jitter(rng, COLOURS[str(rng.choice(list(COLOURS)))]), int(rng.integers(2, 6))
+    kind = rng.random()
+    if kind < 0.25:
+        draw.rectangle((0, 0, size[0] - 1, size[1] - 1), outline=edge, width=width)
+    elif kind < 0.45:
+        for y in (width, size[1] - 1 - width):
+            draw.line((0, y, size[0], y), fill=edge, width=width)
+    image.paste(plate, (left, top))
+
+
+def _paint_shape(
+    rng: Random, image: Image.Image, box: tuple[int, int, int, int], colour: str, shape: str, texture: str
 ) -> Box:
     """Draws one shape inside `box` and returns the tight box of what was drawn."""
-    left, top = int(box[0]), int(box[1])
-    w, h = int(box[2] - box[0]), int(box[3] - box[1])
+    left, top = box[:2]
+    w, h = box[2] - left, box[3] - top
     mask = Image.new("L", (w, h), 0)
     SHAPES[shape](rng, ImageDraw.Draw(mask), w, h)
-    if texture == "outlined":
+    fill = _texture(rng, w, h, _jitter(rng, COLOURS[colour]), texture)
+    if texture in ("outlined", "rimmed"):
         # Padded, so that a shape that fills its box is eroded at the box's sides too.
-        inner = ImageOps.expand(mask, 5).filter(ImageFilter.MinFilter(9)).crop((5, 5, w + 5, h + 5))
-        mask = ImageChops.subtract(mask, inner)
-    fill = _texture(rng, w, h, _jitter(rng, colour), texture)
+        inside = ImageOps.expand(mask, 4).filter(ImageFilter.MinFilter(7)).crop((4, 4, w + 4, h + 4))
+        rim = ImageChops.subtract(mask, inside)
+        if texture == "outlined":
+            mask = rim
+        else:
+            fill.paste(BLACK if sum(COLOURS[colour]) > 300 else WHITE, (0, 0), rim)
     image.paste(fill, (left, top), mask)
     tight = mask.getbbox() or (0, 0, w, h)
     return (left + tight[0], top + tight[1], left + tight[2], top + tight[3])
 
 
-def _texture(rng: Random, w: int, h: int, colour: tuple[int, int, int], texture: str) -> Image.Image:
+def _texture(
+    rng: Random, w: int, h: int, colour: tuple[int, int, int], texture: str, strength: float = 1.0
+) -> Image.Image:
     fill = Image.new("RGB", (w, h), colour)
     draw = ImageDraw.Draw(fill)
-    sign = -1 if sum(colour) > 380 else 1
+    sign = -strength if sum(colour) > 380 else strength
     contrast = tuple(int(np.clip(c + sign * rng.uniform(55, 90), 0, 255)) for c in colour)
     step = int(rng.integers(8, 15))
     if texture == "striped":
@@ -170,7 +255,7 @@ def _texture(rng: Random, w: int, h: int, colour: tuple[int, int, int], texture:
             for x in range(3, w, step):
                 draw.ellipse((x, y, x + 4, y + 4), fill=contrast)
     if texture == "rough":
-        noise = rng.normal(0, 28, (h // 3 + 1, w // 3 + 1, 1))
+        noise = rng.normal(0, 28 * strength, (h // 3 + 1, w // 3 + 1, 1))
         rough = Image.fromarray(np.clip(noise + np.array(colour), 0, 255).astype(np.uint8))
         fill = rough.resize((w, h), Image.Resampling.NEAREST)
     return fill
@@ -250,6 +335,89 @@ def _drops(rng: Random, draw: Draw, w: int, h: int) -> None:
         draw.rounded_rectangle((x - w * 0.05 - 2, 0, x + w * 0.05 + 2, end), radius=5, fill=255)
 
 
+def _beads(rng: Random, draw: Draw, w: int, h: int) -> None:
+    r = min(h / 2 - 1, w / 5)
+    for x in np.linspace(r, w - 1 - r, int(rng.integers(4, 7))):
+        y = h / 2 + rng.uniform(-1, 1) * max(0.0, h / 2 - r - 1)
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=255)
+        draw.arc((x - r, y - r, x + r, y + r), 60, 300, fill=0, width=2)
+
+
+def _target(rng: Random, draw: Draw, w: int, h: int) -> None:
+    for i, fill in enumerate((255, 0, 255, 0)[: int(rng.integers(2, 5)) // 2 * 2]):
+        x, y = w * 0.13 * i, h * 0.13 * i
+        draw.ellipse((x, y, w - 1 - x, h - 1 - y), fill=fill)
+    draw.ellipse((w * 0.4, h * 0.4, w * 0.6, h * 0.6), fill=255)
+
+
+def _wheel(rng: Random, draw: Draw, w: int, h: int) -> None:
+    draw.ellipse((0, 0, w - 1, h - 1), fill=255)
+    r = 0.09 * min(w, h) + 1
+    for angle in np.linspace(0, 2 * math.pi, int(rng.integers(4, 8)), endpoint=False):
+        x, y = w / 2 + w * 0.33 * math.cos(angle), h / 2 + h * 0.33 * math.sin(angle)
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=0)
+
+
+def _wave(rng: Random, draw: Draw, w: int, h: int) -> None:
+    x = np.linspace(3, w - 4, 40)
+    y = h / 2 + (h / 2 - 5) * np.sin(np.linspace(0, rng.uniform(2, 4) * math.pi, 40) + rng.uniform(0, 6))
+    draw.line(list(zip(x.tolist(), y.tolist(), strict=True)), fill=255, width=7, joint="curve")
+
+
+def _hatch(rng: Random, draw: Draw, w: int, h: int) -> None:
+    count, slant = int(rng.integers(4, 7)), rng.choice([-1, 1]) * rng.uniform(0.1, 0.4) * w
+    low, high = max(0.0, slant), w - 1 + min(0.0, slant)
+    for x in np.linspace(low + 2, high - 2, count):
+        draw.line((x, 0, x - slant, h - 1), fill=255, width=4)
+
+
+def _burst(rng: Random, draw: Draw, w: int, h: int) -> None:
+    count = int(rng.integers(6, 11)) * 2
+    points = []
+    for i, angle in enumerate(np.linspace(0, 2 * math.pi, count, endpoint=False) + rng.uniform(0, 1)):
+        r = 0.5 if i % 2 else rng.uniform(0.2, 0.3)
+        points.append((w / 2 + (w - 2) * r * math.cos(angle), h / 2 + (h - 2) * r * math.sin(angle)))
+    draw.polygon(points, fill=255)
+
+
+def _ladder(rng: Random, draw: Draw, w: int, h: int) -> None:
+    for y in (h * 0.15, h * 0.85):
+        draw.line((0, y, w - 1, y), fill=255, width=4)
+    for x in np.linspace(3, w - 4, int(rng.integers(4, 7))):
+        draw.line((x, 0, x, h - 1), fill=255, width=5)
+
+
+def _checker(rng: Random, draw: Draw, w: int, h: int) -> None:
+    n, m = int(rng.integers(3, 5)), int(rng.integers(3, 5))
+    for i in range(n):
+        for j in range(m):
+            if (i + j) % 2 == 0:
+                draw.rectangle((w * i / n, h * j / m, w * (i + 1) / n - 1, h * (j + 1) / m - 1), fill=255)
+
+
+def _rags(rng: Random, draw: Draw, w: int, h: int) -> None:
+    """Two or three ragged blobs side by side."""
+    count = int(rng.integers(2, 4))
+    for i in range(count):
+        left, right = w * i / count, w * (i + 1) / count
+        angles = np.linspace(0, 2 * math.pi, 16, endpoint=False)
+        radii = rng.uniform(0.5, 1.0, 16)
+        draw.polygon(
+            [
+                ((left + right) / 2 + (right - left) / 2.1 * r * math.cos(a), h / 2 * (1 + r * math.sin(a)))
+                for a, r in zip(angles, radii, strict=True)
+            ],
+            fill=255,
+        )
+
+
+def _slot(rng: Random, draw: Draw, w: int, h: int) -> None:
+    """Two bars with a gap between them."""
+    edge = rng.uniform(0.25, 0.4) * h
+    draw.rectangle((0, 0, w - 1, edge), fill=255)
+    draw.rectangle((0, h - 1 - edge, w - 1, h - 1), fill=255)
+
+
 def _bundle(rng: Random, draw: Draw, w: int, h: int) -> None:
     for y in np.linspace(3, h - 4, 4):
         draw.line((0, y, w - 1, y), fill=255, width=max(4, h // 9))
@@ -270,4 +438,19 @@ SHAPES: dict[str, Callable[[Random, Draw, int, int], None]] = {
     "dots": _dots,
     "drops": _drops,
     "bundle": _bundle,
+    "beads": _beads,
+    "target": _target,
+    "wheel": _wheel,
+    "wave": _wave,
+    "hatch": _hatch,
+    "burst": _burst,
+    "ladder": _ladder,
+    "checker": _checker,
+    "rags": _rags,
+    "slot": _slot,
+    "arrow": _polygon([(0, 0.3), (0.6, 0.3), (0.6, 0), (1, 0.5), (0.6, 1), (0.6, 0.7), (0, 0.7)]),
+    "star": _polygon(
+        [(0.5, 0), (0.62, 0.38), (1, 0.38), (0.69, 0.61), (0.81, 1), (0.5, 0.76), (0.19, 1), (0.31, 0.61)]
+        + [(0, 0.38), (0.38, 0.38)]
+    ),
 }

@@ -14,7 +14,7 @@ from lng_kedro.page import render_page
 from lng_kedro.pipelines.evaluation.params import EvaluationParams, StageParams
 from lng_kedro.prompts import chat_prompt
 from lng_kedro.report import parse_report, to_objects
-from lng_kedro.tables import stage_table, table_2
+from lng_kedro.tables import stage_table, study_table, table_2
 from lng_kedro.taxonomy import LABEL, Taxonomy
 from lng_kedro.vlm.generate import Answer, generate_answers
 from lng_kedro.vlm.load import Vlm, load_vlm
@@ -78,6 +78,26 @@ def tables(
         found.setdefault(model, {})[stage] = load()
     fields = (LABEL, *taxonomy.field_names)
     return table_2(found, fields), stage_table(found[vlm_params.model], fields)
+
+
+def study(
+    stored: Mapping[str, Callable[[], Metrics]], taxonomy: Taxonomy, vlm_params: VlmParams
+) -> pd.DataFrame:
+    """Mean and spread of every stage of the model in use over the runs of a study.
+
+    Args:
+        stored: paths in the study's folder, ``<run>/08_reporting/metrics/<model>/<stage>`` among them ->
+            loader of the file.
+        taxonomy: gives the fields.
+        vlm_params: gives the model in use.
+    """
+    runs: dict[str, dict[str, Metrics]] = {}
+    for name, load in sorted(stored.items()):
+        run, _, place = name.partition("/")
+        folder, _, stage = place.rpartition("/")
+        if folder == f"08_reporting/metrics/{vlm_params.model}":
+            runs.setdefault(run, {})[stage] = load()
+    return study_table(list(runs.values()), (LABEL, *taxonomy.field_names))
 
 
 def page(

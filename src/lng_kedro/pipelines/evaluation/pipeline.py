@@ -23,6 +23,31 @@ def create_ablation() -> Pipeline:
     return _stage("grpo", "grpo_only_adapter") + Pipeline([_tables("metrics_grpo")])
 
 
+def create_study() -> Pipeline:
+    """Predictions and metrics of every stage, without tables: one run of a study over seeds."""
+    return (
+        _stage("base", None)
+        + _stage("sft", "sft_adapter")
+        + _stage("grpo", "grpo_only_adapter")
+        + _stage("sft_grpo", "grpo_adapter")
+    )
+
+
+def create_study_table() -> Pipeline:
+    """Mean and spread over the runs of a study."""
+    return Pipeline(
+        [
+            Node(
+                nodes.study,
+                inputs=["study_metrics", "params:taxonomy", "params:vlm"],
+                outputs="study_table",
+                name="study_table",
+                tags="report",
+            )
+        ]
+    )
+
+
 def _stage(name: str, adapter: str | None) -> Pipeline:
     asked = ["test_samples", "photos", "taxonomy", "params:vlm", "params:evaluation", "params:stage"]
     template = Pipeline(
