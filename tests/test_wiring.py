@@ -26,7 +26,9 @@ LAYERS = {
     "07_model_output": "model_output",
     "08_reporting": "reporting",
 }
-SHARED_BY_ALL_MODELS = {"table_2", "all_metrics", "study_metrics", "base_checkpoint"}
+SHARED_BY_ALL_MODELS = {"table_2", "all_metrics", "study_metrics"}
+SHIPPED = {"base_checkpoint", "base_recipe", "base_log"}
+"""Lie in models/, with the project."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -93,7 +95,7 @@ def test_every_persistent_dataset_lies_in_the_folder_of_its_layer(env: str) -> N
             continue
         layer = config["metadata"]["kedro-viz"]["layer"]
         layers.add(layer)
-        if name == "base_checkpoint":  # shipped with the project
+        if name in SHIPPED:
             assert layer == "models"
             continue
         assert stored, name
@@ -115,8 +117,8 @@ def test_two_models_never_write_to_the_same_place(env: str) -> None:
             assert not mine & other, name
         else:
             assert mine == other, name
-    # 3 adapters, 4 stages' predictions and metrics, 4 histories, Table III, the study's table, the page.
-    assert specific == 3 + 4 + 4 + 4 + 1 + 1 + 1
+    # 3 adapters, 4 stages' predictions and metrics, 3 histories, Table III, the study's table, the page.
+    assert specific == 3 + 4 + 4 + 3 + 1 + 1 + 1
     every = [path for name, config in ours.items() if name != "all_metrics" for path in paths(config)]
     assert len(every) == len(set(every))
 
@@ -133,7 +135,7 @@ def test_checkpoints_of_two_models_do_not_meet() -> None:
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_the_two_paths_of_the_command_line_move_everything(env: str) -> None:
     entries = resolved(env, data_dir="/elsewhere", raw_dir="/raw", model="m")
-    found = {path for name, c in entries.items() if name != "base_checkpoint" for path in paths(c)}
+    found = {path for name, c in entries.items() if name not in SHIPPED for path in paths(c)}
     assert [p for p in found if not p.startswith(("/elsewhere/0", "/raw"))] == []
     raw = entries["raw_annotations"]
     assert raw.get("raw_dir", raw["filepath"]) == "/raw"
@@ -174,6 +176,11 @@ def test_the_whole_way_needs_raw_photos_only() -> None:
     order = [node.name for node in pipelines["__default__"].nodes]
     assert order.index("read_labels") < order.index("sft") < order.index("grpo") < order.index("tables")
     assert {"data_processing", "sft_training", "grpo_training", "evaluation"} <= pipelines.keys()
+
+
+def test_the_base_model_is_made_of_its_recipe_alone() -> None:
+    """No photo, rendered or real, no split and no sample goes into it."""
+    assert pipelines["base_model"].inputs() == {"params:taxonomy", "params:base_model"}
 
 
 def test_listing_and_building_pipelines_imports_nothing_heavy() -> None:

@@ -105,7 +105,7 @@ class SceneHead(nn.Module):
         loss = binary_cross_entropy_with_logits(there[:, 0], owned.float())
         if not len(at):
             return loss
-        loss = loss + 4 * l1_loss(readings[1][owned], targets["scene_sides"][owned])
+        loss = loss + 16 * l1_loss(readings[1][owned], targets["scene_sides"][owned])
         loss = loss + _named([r[owned] for r in readings[2:]], targets["scene_names"][at])
         total = torch.zeros(len(targets["scene_names"]), patches.shape[1]).index_add(0, at, patches[owned])
         count = torch.bincount(at, minlength=len(total))
@@ -131,7 +131,7 @@ class SceneHead(nn.Module):
         loss = loss + cross_entropy(background.view(photos).mean(1), targets["scene_background"])
         loss = loss + cross_entropy(pattern.view(photos).mean(1), targets["scene_pattern"])
         if len(at):
-            loss = loss + 8 * l1_loss(box[at], targets["scene_box"])
+            loss = loss + 24 * l1_loss(box[at], targets["scene_box"])
             loss = loss + _named([r[at] for r in names], targets["scene_names"])
         return loss
 

@@ -30,7 +30,7 @@ TEXTURES = ("plain", "striped", "dotted", "rough", "outlined", "rimmed")
 PATTERNS = ("even", "bands", "columns", "grid", "arcs", "rays", "split", "posts", "spotlight")
 BARE = "bare"
 """Said of a shape that lies on no plate."""
-PLATE_SHARE = 0.5
+PLATE_SHARE = 0.6
 BLACK, WHITE = (20, 20, 22), (245, 245, 240)
 
 Draw = ImageDraw.ImageDraw
@@ -140,9 +140,70 @@ def _background(rng: Random, side: int, colour: tuple[int, int, int], pattern: s
     if pattern == "spotlight":
         image = _spotlight(rng, image)
         draw = ImageDraw.Draw(image)
+    for _ in range(int(rng.choice(4, p=[0.3, 0.3, 0.25, 0.15]))):
+        STRUCTURES[int(rng.integers(len(STRUCTURES)))](rng, draw, side, _any_colour(rng))
     for _ in range(int(rng.integers(0, 6))):
         _litter(rng, draw, side, base)
     return image
+
+
+def _any_colour(rng: Random) -> tuple[int, int, int]:
+    return _jitter(rng, COLOURS[str(rng.choice(list(COLOURS)))], 25)
+
+
+def _rails(rng: Random, draw: Draw, side: int, colour: tuple[int, int, int]) -> None:
+    """Two or three bars across the picture with posts between them."""
+    low, gap, width = rng.uniform(0.2, 1.0) * side, rng.uniform(0.06, 0.2) * side, int(rng.integers(3, 11))
+    count = int(rng.integers(2, 4))
+    for i in range(count):
+        draw.line((0, low - gap * i, side, low - gap * i), fill=colour, width=width)
+    for x in np.arange(rng.uniform(0, 60), side, rng.uniform(40, 120)):
+        draw.line((x, low - gap * (count - 1), x, low), fill=colour, width=width)
+
+
+def _floor(rng: Random, draw: Draw, side: int, colour: tuple[int, int, int]) -> None:
+    """A ground of another colour up to a horizon, perhaps with lines that meet behind it."""
+    horizon, vanish = rng.uniform(0.4, 0.95) * side, rng.uniform(0.2, 0.8) * side
+    draw.rectangle((0, horizon, side, side), fill=_any_colour(rng))
+    if rng.random() < 0.7:
+        width, spread = int(rng.integers(2, 6)), rng.uniform(4, 9)
+        for i in range(-9, 10):
+            draw.line((vanish + 10 * i, horizon, vanish + 10 * spread * i, side), fill=colour, width=width)
+        for depth in np.linspace(0, 1, int(rng.integers(2, 6))) ** 2:
+            y = horizon + (side - horizon) * depth
+            draw.line((0, y, side, y), fill=colour, width=width)
+
+
+def _sky(rng: Random, draw: Draw, side: int, colour: tuple[int, int, int]) -> None:
+    """Another colour above a straight or round edge."""
+    edge, sag = rng.uniform(0.05, 0.4) * side, rng.uniform(0, 0.8)
+    x = np.linspace(0, 1, 17)
+    y = edge * (1 - sag * (1 - (2 * x - 1) ** 2))
+    rim = list(zip((side * x).tolist(), y.tolist(), strict=True))
+    draw.polygon([(0, 0), *rim, (side, 0)], fill=colour)
+    draw.line(rim, fill=_any_colour(rng), width=int(rng.integers(1, 7)))
+
+
+def _seams(rng: Random, draw: Draw, side: int, colour: tuple[int, int, int]) -> None:
+    """Straight or bent lines from edge to edge, each with a lighter or darker one beside it."""
+    width, bend, beside = int(rng.integers(2, 8)), rng.normal(0, 0.15) * side, rng.uniform(0.5, 1.6)
+    t = np.linspace(0, 1, 13)
+    upright = rng.random() < 0.6
+    for start in np.arange(rng.uniform(0, 0.2), 1, rng.uniform(0.15, 0.5)) * side:
+        along, across = side * t, start + bend * np.sin(math.pi * t)
+        for offset, tone in ((0, colour), (width, _shade(colour, beside))):
+            x, y = (across + offset, along) if upright else (along, across + offset)
+            draw.line(list(zip(x.tolist(), y.tolist(), strict=True)), fill=tone, width=width)
+
+
+def _ribs(rng: Random, draw: Draw, side: int, colour: tuple[int, int, int]) -> None:
+    """Broad bars from edge to edge with a lit and a dark side."""
+    width, upright = rng.uniform(0.02, 0.08) * side, rng.random() < 0.7
+    for start in np.arange(rng.uniform(0, 0.2), 1, rng.uniform(0.15, 0.4)) * side:
+        for i, shade in enumerate((1.5, 1.0, 0.4)):
+            low, high = start + width * i, start + width * (i + 1)
+            bar = (low, 0, high, side) if upright else (0, low, side, high)
+            draw.rectangle(bar, fill=_shade(colour, shade))
 
 
 def _posts(rng: Random, draw: Draw, side: int, colour: tuple[int, int, int]) -> None:
@@ -155,6 +216,17 @@ def _posts(rng: Random, draw: Draw, side: int, colour: tuple[int, int, int]) -> 
         draw.rectangle((x, top, x + width * 0.3, side), fill=_shade(shade, rng.uniform(0.6, 1.4)))
     left, right = sorted(rng.uniform(-0.3, 1.3, 2) * side)
     draw.rectangle((left, top, right, top + rng.uniform(0.03, 0.15) * side), fill=_jitter(rng, colour))
+
+
+STRUCTURES: tuple[Callable[[Random, Draw, int, tuple[int, int, int]], None], ...] = (
+    _posts,
+    _rails,
+    _floor,
+    _sky,
+    _seams,
+    _ribs,
+)
+"""What stands behind the objects, from edge to edge of the picture, and is not to be found."""
 
 
 def _litter(rng: Random, draw: Draw, side: int, base: tuple[int, int, int]) -> None:
