@@ -132,7 +132,9 @@ def test_the_box_is_tight_around_what_is_drawn(monkeypatch: pytest.MonkeyPatch) 
 def test_good_and_defective_look_different(label: str) -> None:
     part = PARTS[label][0]
     good, bad = (
-        draw_item(label, quality, part, MATERIALS[part][0], (400, 240), np.random.default_rng(1)).resize((24, 24))
+        draw_item(label, quality, part, MATERIALS[part][0], (400, 240), np.random.default_rng(1)).resize(
+            (24, 24)
+        )
         for quality in (True, False)
     )
     difference = np.abs(np.asarray(good).astype(int) - np.asarray(bad)).max(axis=2)

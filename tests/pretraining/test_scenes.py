@@ -9,13 +9,13 @@ from lng_kedro.geometry import Frame, iou
 from lng_kedro.pretraining.samples import generic_samples
 from lng_kedro.pretraining.scenes import (
     BARE,
-    SHAPES,
     TEXTURES,
     _paint_object,
     _paint_shape,
     draw_scene,
     mirrored,
 )
+from lng_kedro.pretraining.shapes import SHAPES
 from lng_kedro.report import parse_report
 
 

@@ -48,7 +48,7 @@ def test_pretraining_never_loads_the_renderer():
     code = (
         "import sys, yaml\n"
         "from itertools import islice\n"
-        "import lng_kedro.pipelines.base_model.nodes, lng_kedro.pretraining.losses, lng_kedro.pretraining.muon\n"
+        "import lng_kedro.pipelines.base_model.nodes, lng_kedro.pretraining.losses\n"
         "from lng_kedro.pretraining.samples import generic_samples\n"
         "from lng_kedro.taxonomy import load_taxonomy\n"
         "taxonomy = load_taxonomy('conf/base/parameters/taxonomy.yml')\n"

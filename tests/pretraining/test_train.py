@@ -20,7 +20,6 @@ from lng_kedro.pretraining.train import (
 )
 from lng_kedro.vlm.tiny import build_model, build_processor, number_ids
 
-
 RECIPE = {
     "seed": 0,
     "image_size": 128,
@@ -93,7 +92,7 @@ def test_scene_targets_of_an_object():
     # Centre (70, 20): column 70 // 32 = 2, row 20 // 32 = 0.
     assert targets["scene_cell"].tolist() == [2]
     assert targets["scene_box"].tolist() == [pytest.approx([60 / 128, 8 / 128, 80 / 128, 32 / 128])]
-    assert targets["scene_names"].tolist() == [[0, 0, 0, 0]]
+    assert targets["scene_names"].tolist() == [[0, 0, 0, 0, 0]]
     # Covered by more than 0.4: of patch column 4 (64 to 80) row 0 a half and row 1 the whole; of column 3
     # (48 to 64) a quarter. Cell (0, 2) holds columns 4 and 5 of rows 0 and 1: patches 8 to 11.
     assert targets["scene_owner"][0].tolist() == [-1] * 64

@@ -7,14 +7,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, l1_loss
 
-from lng_kedro.pretraining.scenes import BARE, COLOURS, PATTERNS, SHAPES, TEXTURES, Scene
+from lng_kedro.pretraining.backdrop import COLOURS, PATTERNS
+from lng_kedro.pretraining.scenes import BARE, MOST_OBJECTS, TEXTURES, Scene
+from lng_kedro.pretraining.shapes import SHAPES
 from lng_kedro.report import THINK_OPEN
 from lng_kedro.vlm.tiny import MERGE, PATCH, number_ids
 
 COLOUR_NAMES, SHAPE_NAMES = tuple(COLOURS), tuple(SHAPES)
 PLATE_NAMES = (BARE, *COLOUR_NAMES)
-NAMES = (COLOUR_NAMES, SHAPE_NAMES, TEXTURES, PLATE_NAMES)
-"""The kinds of names of an object."""
+RANKS = tuple(range(MOST_OBJECTS))
+NAMES = (COLOUR_NAMES, SHAPE_NAMES, TEXTURES, PLATE_NAMES, RANKS)
+"""The kinds of names of an object; the last is its place in the answer, by which a token is found."""
 COVERED = 0.4
 """Share of a patch that an object's box must cover for the patch to be the object's."""
 
@@ -150,11 +153,11 @@ def scene_targets(scenes: Sequence[Scene]) -> dict[str, Tensor]:
     size = scenes[0].image.width
     photos, cells, names, boxes = [], [], [], []
     for i, scene in enumerate(scenes):
-        for o in scene.objects:
+        for rank, o in enumerate(scene.objects):
             x, y = (o.bbox[0] + o.bbox[2]) / 2, (o.bbox[1] + o.bbox[3]) / 2
             photos.append(i)
             cells.append(int(y // side) * (size // side) + int(x // side))
-            spoken = (o.colour, o.shape, o.texture, o.plate)
+            spoken = (o.colour, o.shape, o.texture, o.plate, rank)
             names.append([kind.index(name) for kind, name in zip(NAMES, spoken, strict=True)])
             boxes.append(o.bbox)
     box = torch.tensor(boxes).reshape(-1, 4)

@@ -8,17 +8,9 @@ from typing import Any
 import numpy as np
 
 from lng_kedro.geometry import Box, Frame
-from lng_kedro.pretraining.scenes import (
-    BARE,
-    COLOURS,
-    PATTERNS,
-    SHAPES,
-    TEXTURES,
-    Random,
-    Scene,
-    draw_scene,
-    mirrored,
-)
+from lng_kedro.pretraining.backdrop import COLOURS, PATTERNS
+from lng_kedro.pretraining.scenes import BARE, TEXTURES, Scene, draw_scene, mirrored
+from lng_kedro.pretraining.shapes import SHAPES, Random
 from lng_kedro.prompts import Message, chat_completion, chat_prompt
 from lng_kedro.report import to_json
 from lng_kedro.taxonomy import BBOX, LABEL, Taxonomy

@@ -96,8 +96,6 @@ def build_model(processor: Any, vision: Sequence[int], text: Sequence[int], seed
 
     tokenizer = processor.tokenizer
     ids = tokenizer.convert_tokens_to_ids
-    half_head = text[1] // text[2] // 2
-    spatial = 3 * half_head // 8
     config = Qwen2_5_VLConfig(
         vision_config={
             "depth": vision[0],
@@ -121,10 +119,11 @@ def build_model(processor: Any, vision: Sequence[int], text: Sequence[int], seed
             "max_position_embeddings": 2048,
             "rope_parameters": {
                 "rope_type": "default",
-                # Photos are four tokens wide: with the usual base of a million neither the language
-                # model's horizontal nor its vertical positions would differ visibly.
-                "rope_theta": 10.0,
-                "mrope_section": [half_head - 2 * spatial, spatial, spatial],
+                # Photos are four tokens wide. Time, rows and columns take the frequencies by turns: each
+                # has high ones, which tell neighbours apart, and low ones, by which a token far behind is
+                # found by what it means. In three blocks, as usual, columns would have the low ones only.
+                "rope_theta": 1000.0,
+                "mrope_section": [1] * (text[1] // text[2] // 2),
             },
             "bos_token_id": None,
             "eos_token_id": ids(END),
