@@ -34,7 +34,7 @@ mlflow: $(READY)  ## the runs in a browser, http://127.0.0.1:5000
 bench: $(READY)  ## one script a claim; each prints its ratio against a peer of the same run
 	for script in benchmarks/*.py; do echo "== $$script" && $(BIN)/python $$script || exit 1; done
 
-base-model: $(READY)  ## remakes models/tiny_qwen2_5_vl from its recipe (about an hour)
+base-model: $(READY)  ## remakes models/tiny_qwen2_5_vl from its recipe (more than an hour)
 	$(BIN)/kedro run --env demo --pipeline base_model
 
 $(READY): pyproject.toml constraints.txt

@@ -30,7 +30,7 @@ class Muon(torch.optim.AdamW):
         super().__init__(groups, lr=lr, **adamw)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         """One step; the matrices' gradients are used up, so that AdamW passes them over."""
         for group in self.param_groups:
             if group["muon"]:
