@@ -104,12 +104,12 @@ class SceneHead(nn.Module):
         owner = targets["scene_owner"].flatten()
         owned = owner >= 0
         at = owner[owned]
-        there, _, *_ = readings = self.patch(patches)
+        there, sides, *names = self.patch(patches)
         loss = binary_cross_entropy_with_logits(there[:, 0], owned.float())
         if not len(at):
             return loss
-        loss = loss + 16 * l1_loss(readings[1][owned], targets["scene_sides"][owned])
-        loss = loss + _named([r[owned] for r in readings[2:]], targets["scene_names"][at])
+        loss = loss + 16 * l1_loss(sides[owned], targets["scene_sides"][owned])
+        loss = loss + _named([n[owned] for n in names], targets["scene_names"][at])
         total = torch.zeros(len(targets["scene_names"]), patches.shape[1]).index_add(0, at, patches[owned])
         count = torch.bincount(at, minlength=len(total))
         seen = count > 0
