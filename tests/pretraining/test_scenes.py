@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from lng_kedro.geometry import Frame, iou
-from lng_kedro.pretraining.samples import generic_samples
+from lng_kedro.pretraining.samples import NOTES, generic_samples
 from lng_kedro.pretraining.scenes import (
     BARE,
     TEXTURES,
@@ -78,15 +78,40 @@ def test_same_seed_same_stream(taxonomy):
     assert first == same != other
 
 
-def test_reports_are_true_to_the_schema_and_label_nothing(taxonomy):
-    samples = list(islice(generic_samples(taxonomy, 128, 0, form_share=1.0, reasoning_share=0.5), 300))
-    labels = set()
-    for sample in samples:
+def reports(taxonomy, count):
+    """Samples that fill in the report, with the notes in their prompts, if any, line by line."""
+    for sample in islice(generic_samples(taxonomy, 128, 0, form_share=1.0, reasoning_share=0.5), count):
+        _, _, notes = sample.messages[-2]["content"][1]["text"].partition(NOTES)
         report = parse_report(sample.messages[-1]["content"], taxonomy, Frame(128, 128))
-        assert report.schema_true
-        labels |= {finding.label for finding in report.findings}
-    assert labels == set(taxonomy.label_names), "values are drawn from all that are allowed"
-    assert 0.4 < sum("<think>" in s.messages[-1]["content"] for s in samples) / len(samples) < 0.6
+        yield sample, notes.splitlines(), report
+
+
+def test_reports_are_true_to_the_schema_in_both_forms(taxonomy):
+    drawn = list(reports(taxonomy, 300))
+    assert all(report.schema_true for _, _, report in drawn)
+    thoughts = sum("<think>" in sample.messages[-1]["content"] for sample, _, _ in drawn)
+    assert 0.4 < thoughts / len(drawn) < 0.6
+
+
+def test_noted_reports_say_what_the_notes_say(taxonomy):
+    noted = [(notes, report) for _, notes, report in reports(taxonomy, 300) if notes]
+    assert 10 < len(noted) < 60
+    for notes, report in noted:
+        said = [", ".join((f.label, *f.values.values())) for f in report.findings]
+        assert said == notes
+
+
+def test_reports_without_notes_say_what_is_seen_by_one_code(taxonomy):
+    labels, qualities = {}, {}
+    for sample, notes, report in reports(taxonomy, 600):
+        if notes:
+            continue
+        for o, finding in zip(sample.scene.objects, report.findings, strict=True):
+            labels.setdefault((o.colour, o.shape), set()).add(finding.label)
+            qualities.setdefault(o.texture, set()).add(finding.values["quality"])
+    assert all(len(said) == 1 for said in (*labels.values(), *qualities.values()))
+    assert set.union(*labels.values()) == set(taxonomy.label_names), "every label is seen"
+    assert set.union(*qualities.values()) == {"Good", "Defective"}
 
 
 def test_shapes_are_named_with_their_boxes(taxonomy):

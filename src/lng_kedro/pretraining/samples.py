@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,12 @@ SHAPES_PROMPT = (
     'Each object has the keys "label", "bbox", "texture", "plate", "background" and "pattern".'
 )
 
+NOTES = "\nNotes:\n"
+NOTED_SHARE = 0.1
+"""Share of reports whose values are told by notes in the prompt."""
+
 PHRASES = (
+    NOTES,
     *SHAPES_PROMPT.splitlines(keepends=True),
     '],"texture":"',
     '","plate":"',
@@ -59,8 +65,9 @@ def generic_samples(
         taxonomy: the inspection report's schema.
         size: side of the pictures in pixels, which is also the frame of the boxes.
         seed: of the stream.
-        form_share: share of samples that fill in the inspection report. The shapes mean nothing in it,
-            so its values are drawn at random: the model learns the form and knows no label.
+        form_share: share of samples that fill in the inspection report. Its values stand for what is seen
+            by an arbitrary code, or are copied from notes in the prompt: the model learns the form, and to
+            fill it from the picture and from a text, and knows no label.
         reasoning_share: share of samples answered with ``<think>`` and ``<answer>``.
     """
     rng = np.random.default_rng(seed)
@@ -68,8 +75,11 @@ def generic_samples(
     for scene in _scenes(rng, size):
         reasoning = bool(rng.random() < reasoning_share)
         if rng.random() < form_share:
-            objects = _random_report(rng, scene, taxonomy)
+            noted = bool(rng.random() < NOTED_SHARE)
+            objects = _noted_report(rng, scene, taxonomy) if noted else _coded_report(scene, taxonomy)
             prompt = chat_prompt(taxonomy, frame, reasoning)
+            if noted:
+                prompt[-1] = {"role": "user", "content": prompt[-1]["content"] + _notes(objects, taxonomy)}
             report = to_json(objects, taxonomy, frame, size)
         else:
             objects = _shapes(scene, size)
@@ -101,14 +111,34 @@ def _shapes(scene: Scene, size: int) -> list[dict[str, Any]]:
     ]
 
 
-def _random_report(rng: Random, scene: Scene, taxonomy: Taxonomy) -> list[dict[str, Any]]:
-    def pick(field: str) -> str:
-        return str(rng.choice(taxonomy.choices(field)))
-
+def _noted_report(rng: Random, scene: Scene, taxonomy: Taxonomy) -> list[dict[str, Any]]:
+    """Values at random, which nothing in the picture tells."""
+    names = (LABEL, *taxonomy.field_names)
     return [
-        {LABEL: pick(LABEL), BBOX: o.bbox, **{field: pick(field) for field in taxonomy.field_names}}
+        {BBOX: o.bbox, **{name: str(rng.choice(taxonomy.choices(name))) for name in names}}
         for o in scene.objects
     ]
+
+
+def _notes(report: list[dict[str, Any]], taxonomy: Taxonomy) -> str:
+    lines = [", ".join(o[name] for name in (LABEL, *taxonomy.field_names)) for o in report]
+    return NOTES + "\n".join(lines)
+
+
+def _coded_report(scene: Scene, taxonomy: Taxonomy) -> list[dict[str, Any]]:
+    """Values that stand for what is seen, each for something else, by a code that means nothing."""
+    background, pattern = tuple(COLOURS).index(scene.background), PATTERNS.index(scene.pattern)
+    place = (background, pattern, pattern // 3 * 2 + background // 2 % 2)
+    report = []
+    for o in scene.objects:
+        colour, shape = tuple(COLOURS).index(o.colour), tuple(SHAPES).index(o.shape)
+        label = colour % 5 * 3 + shape % 3
+        codes = cycle((*place, (BARE, *COLOURS).index(o.plate), TEXTURES.index(o.texture)))
+        values = {LABEL: label, **dict(zip(taxonomy.field_names, codes, strict=False))}
+        choices = {name: taxonomy.choices(name) for name in values}
+        named = {name: choices[name][code % len(choices[name])] for name, code in values.items()}
+        report.append({BBOX: o.bbox, **named})
+    return report
 
 
 def _integers(box: Box, size: int) -> list[float]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from lng_kedro.geometry import Frame
 from lng_kedro.imaging import PhotoFolder
@@ -49,7 +50,14 @@ def grpo_dataset(samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy,
 
 
 def _dataset(samples: pd.DataFrame, photos: PhotoFolder, columns: dict[str, list[Any]]) -> Any:
-    from datasets import Dataset, Image, List
+    from datasets import Dataset
 
     paths = [[str(photos.path(photo_id))] for photo_id in samples["photo_id"]]
-    return Dataset.from_dict({**columns, "images": paths}).cast_column("images", List(Image()))
+    return Dataset.from_dict({**columns, "images": paths}).with_transform(_open_photos)
+
+
+def _open_photos(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Photos that are not decoded yet: `CachedImageProcessor` decodes those that it has not met."""
+    if "images" not in batch:
+        return batch
+    return {**batch, "images": [[Image.open(path) for path in paths] for paths in batch["images"]]}

@@ -13,6 +13,7 @@ from lng_kedro.training.data import grpo_dataset
 from lng_kedro.training.params import GrpoParams
 from lng_kedro.training.run import Log, fit, last_checkpoint, run_folder
 from lng_kedro.vlm.load import Vlm, load_vlm
+from lng_kedro.vlm.photos_once import encode_photos_once
 from lng_kedro.vlm.spec import VlmParams
 
 
@@ -53,6 +54,7 @@ def train_grpo(
     start = last_checkpoint(folder) or adapter
     new = None if start else params.lora
     vlm = load_vlm(vlm_params, adapter=start, new_adapter=new, trainable=True, seed=params.seed)
+    encode_photos_once(vlm.model)
     from trl import GRPOTrainer
 
     rewards = build_rewards(taxonomy, vlm.frame)

@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from lng_kedro.vlm.photo_cache import CachedImageProcessor
+
 Log = Callable[[dict[str, float], int], None]
 """Receives the figures of a step and its number."""
 
@@ -34,7 +36,7 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def fit(trainer: Any, folder: Path, log: Log) -> pd.DataFrame:
-    """Trains, from the last checkpoint in `folder` if there is one.
+    """Trains, from the last checkpoint in `folder` if there is one; each photo is decoded once.
 
     Returns:
         One row a logged step.
@@ -52,6 +54,10 @@ def fit(trainer: Any, folder: Path, log: Log) -> pd.DataFrame:
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(Progress())
     checkpoint = last_checkpoint(folder)
+    cache = folder / "photos"
+    processor = trainer.processing_class
+    processor.image_processor = CachedImageProcessor(processor.image_processor, cache)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    shutil.rmtree(cache)
     # The last entry sums the run up.
     return pd.DataFrame(trainer.state.log_history[:-1])
