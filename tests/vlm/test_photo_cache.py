@@ -29,6 +29,13 @@ def test_features_are_the_processors_own(plain, photos, tmp_path):
     assert cached.merge_size == plain.merge_size
 
 
+def test_it_is_stored_as_the_processor_that_it_stands_before(vlm_params, tmp_path):
+    processor = load_vlm(vlm_params).processor
+    wanted = processor.to_json_string()
+    processor.image_processor = CachedImageProcessor(processor.image_processor, tmp_path / "cache")
+    assert processor.to_json_string() == wanted
+
+
 def test_a_photo_is_decoded_once(plain, photos, tmp_path):
     first, second, third = opened(photos, 0, 1, 0), opened(photos, 1, 0), opened(photos, 2)
     cached = CachedImageProcessor(plain, tmp_path / "cache")

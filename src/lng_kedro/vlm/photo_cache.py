@@ -19,6 +19,11 @@ class CachedImageProcessor:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """Passes for the processor: transformers stores it, among others, by asking what it is."""
+        return type(self._inner)
+
     def __getattr__(self, name: str) -> Any:
         if name == "_inner":  # not yet there in a copy that is being made
             raise AttributeError(name)
