@@ -24,6 +24,8 @@ def sft_dataset(
 ) -> Any:
     """Columns prompt, completion and images: TRL then counts the loss on the completion only.
 
+    The column length, by which samples are grouped to batches, is that of the completion in characters.
+
     Args:
         samples: columns photo_id and ground_truth.
         photos: the processed photos.
@@ -39,14 +41,38 @@ def sft_dataset(
         report = to_json(objects, taxonomy, frame)
         prompts.append(chat_prompt(taxonomy, frame, bool(reasoning)))
         completions.append(chat_completion(report, objects, bool(reasoning)))
-    return _dataset(samples, photos, {"prompt": prompts, "completion": completions})
+    lengths = [len(completion[0]["content"]) for completion in completions]
+    return _dataset(samples, photos, {"prompt": prompts, "completion": completions, "length": lengths})
 
 
-def grpo_dataset(samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy, frame: Frame) -> Any:
-    """Columns prompt, images and ground_truth (the true report in the model's frame)."""
+def grpo_dataset(
+    samples: pd.DataFrame,
+    photos: PhotoFolder,
+    taxonomy: Taxonomy,
+    frame: Frame,
+    photos_per_step: int = 1,
+    seed: int = 0,
+) -> Any:
+    """Columns prompt, images and ground_truth (the true report in the model's frame), in random order.
+
+    Args:
+        samples: columns photo_id and ground_truth.
+        photos: the processed photos.
+        taxonomy: the report schema.
+        frame: the coordinate frame in which the model is spoken with.
+        photos_per_step: so many photos that follow each other have reports of similar length. A step is as
+            long as its longest report.
+        seed: of the order.
+    """
+    import torch
+    from transformers.trainer_pt_utils import get_length_grouped_indices
+
+    lengths = samples["ground_truth"].str.len().tolist()
+    generator = torch.Generator().manual_seed(seed)
+    ordered = samples.iloc[get_length_grouped_indices(lengths, photos_per_step, generator=generator)]
     prompt = chat_prompt(taxonomy, frame, reasoning=True)
-    truths = [to_json(json.loads(truth), taxonomy, frame) for truth in samples["ground_truth"]]
-    return _dataset(samples, photos, {"prompt": [prompt] * len(samples), "ground_truth": truths})
+    truths = [to_json(json.loads(truth), taxonomy, frame) for truth in ordered["ground_truth"]]
+    return _dataset(ordered, photos, {"prompt": [prompt] * len(ordered), "ground_truth": truths})
 
 
 def _dataset(samples: pd.DataFrame, photos: PhotoFolder, columns: dict[str, list[Any]]) -> Any:

@@ -62,7 +62,9 @@ def train_grpo(
         model=vlm.model,
         reward_funcs=list(rewards.values()),
         args=_config(params, vlm, list(rewards), vlm_params.spec.device, folder),
-        train_dataset=grpo_dataset(samples, photos, taxonomy, vlm.frame),
+        train_dataset=grpo_dataset(
+            samples, photos, taxonomy, vlm.frame, params.photos_per_step, params.seed
+        ),
         processing_class=vlm.processor,
     )
     return trainer.model, fit(trainer, folder, log)
@@ -73,6 +75,8 @@ def _config(params: GrpoParams, vlm: Vlm, rewards: list[str], device: str, folde
 
     return GRPOConfig(
         **params.arguments(device) | {"output_dir": str(folder)},
+        # The data set is in random order already, and in one that keeps steps short.
+        shuffle_dataset=False,
         num_generations=params.num_generations,
         max_completion_length=params.max_completion_length,
         temperature=params.temperature,

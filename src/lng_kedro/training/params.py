@@ -74,6 +74,11 @@ class GrpoParams(TrainingParams):
     mask_truncated_completions: bool
     reward_weights: dict[str, float]
 
+    @property
+    def photos_per_step(self) -> int:
+        """Groups of candidates that are generated together."""
+        return max(1, self.batch_size * self.gradient_accumulation // self.num_generations)
+
     @model_validator(mode="after")
     def _seven_rewards(self) -> Self:
         if self.reward_weights.keys() != SCORES.keys():

@@ -50,7 +50,14 @@ def train_sft(
     trainer = SFTTrainer(
         model=vlm.model,
         # No cut at a length: it could fall among the photo's tokens.
-        args=SFTConfig(**arguments, max_length=None, completion_only_loss=True),
+        args=SFTConfig(
+            **arguments,
+            max_length=None,
+            completion_only_loss=True,
+            # A batch is padded to its longest answer; the trainer would drop the column of lengths.
+            train_sampling_strategy="group_by_length",
+            remove_unused_columns=False,
+        ),
         train_dataset=dataset,
         processing_class=vlm.processor,
     )
