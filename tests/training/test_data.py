@@ -1,5 +1,6 @@
 import json
 
+import pandas as pd
 import pytest
 
 from lng_kedro.geometry import PROCESSED, Frame
@@ -23,8 +24,29 @@ def test_completions_speak_the_models_frame(samples, photos, taxonomy):
 
 def test_processed_frame_leaves_the_numbers(samples, photos, taxonomy):
     dataset = grpo_dataset(samples, photos, taxonomy, PROCESSED)
-    assert json.loads(dataset[1]["ground_truth"])[0]["bbox"] == [40, 60, 160, 260]
+    boxes = [json.loads(row["ground_truth"])[0]["bbox"] for row in dataset]
+    assert [40, 60, 160, 260] in boxes
     assert [message["role"] for message in dataset[1]["prompt"]] == ["system", "user"]
+
+
+def test_grpo_steps_hold_reports_of_similar_length(samples, photos, taxonomy):
+    """64 samples, every second with a report three times as long, in steps of two photos."""
+    mixed = pd.concat([samples] * 8, ignore_index=True)
+    longer = [json.dumps(json.loads(truth) * 3) for truth in mixed["ground_truth"]]
+    mixed["ground_truth"] = mixed["ground_truth"].where(mixed.index % 2 == 0, longer)
+
+    def lengths(seed, photos_per_step=2):
+        dataset = grpo_dataset(mixed, photos, taxonomy, PROCESSED, photos_per_step, seed)
+        return [len(row["ground_truth"]) for row in dataset]
+
+    def mixed_steps(found):
+        steps = [found[i : i + 2] for i in range(0, len(found), 2)]
+        return sum(max(step) > 2 * min(step) for step in steps)
+
+    found = lengths(1)
+    assert mixed_steps(found) <= 5, "of 32; at random it would be 16"
+    assert sorted(found) == sorted(len(truth) for truth in mixed["ground_truth"])
+    assert found == lengths(1) != lengths(2)
 
 
 def test_reasoning_share_mixes_both_forms(samples, photos, taxonomy):

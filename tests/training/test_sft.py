@@ -53,7 +53,8 @@ def trained(samples, photos, taxonomy, vlm_params, tmp_path_factory):
 
 def test_loss_falls_and_is_told(trained):
     _, history, steps, _ = trained
-    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    first, second = history["loss"].iloc[:2], history["loss"].iloc[2:]
+    assert second.mean() < first.mean(), "of two epochs"
     assert [step for step, values in steps if "loss" in values] == [1, 2, 3, 4]
 
 

@@ -62,9 +62,7 @@ def train_grpo(
         model=vlm.model,
         reward_funcs=list(rewards.values()),
         args=_config(params, vlm, list(rewards), vlm_params.spec.device, folder),
-        train_dataset=grpo_dataset(
-            samples, photos, taxonomy, vlm.frame, params.photos_per_step, params.seed
-        ),
+        train_dataset=grpo_dataset(samples, photos, taxonomy, vlm.frame, params.photos_per_step, params.seed),
         processing_class=vlm.processor,
     )
     return trainer.model, fit(trainer, folder, log)
