@@ -84,6 +84,6 @@ def _dataset(samples: pd.DataFrame, photos: PhotoFolder, columns: dict[str, list
 
 def _open_photos(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """Photos that are not decoded yet: `CachedImageProcessor` decodes those that it has not met."""
-    if "images" not in batch:
+    if "images" not in batch:  # a single column is asked for, as that of lengths is
         return batch
     return {**batch, "images": [[Image.open(path) for path in paths] for paths in batch["images"]]}

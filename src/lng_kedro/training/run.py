@@ -36,7 +36,7 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def fit(trainer: Any, folder: Path, log: Log) -> pd.DataFrame:
-    """Trains, from the last checkpoint in `folder` if there is one; each photo is decoded once.
+    """Trains, from the last checkpoint in `folder` if there is one; each photo is processed once.
 
     Returns:
         One row a logged step.

@@ -1,4 +1,4 @@
-"""Photos are decoded and processed once a run: training meets each of them many times."""
+"""Photos are processed once a run: training meets each of them many times."""
 
 import os
 from hashlib import sha256
@@ -10,7 +10,7 @@ class CachedImageProcessor:
     """Stands before the image processor of a model and keeps what it made of a photo, in a folder.
 
     Photos must be of one size and have a file, as the processed photos do; they may be unread: only those
-    that are not in the folder yet are decoded. A photo is known by its file's bytes.
+    that are not in the folder yet are decoded here. A photo is known by its file's bytes.
     """
 
     def __init__(self, inner: Any, folder: Path) -> None:
