@@ -1,9 +1,13 @@
+import copy
 import json
+from itertools import pairwise
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from lng_kedro.geometry import PROCESSED, Frame
+from lng_kedro.imaging import PhotoFolder
 from lng_kedro.prompts import user_prompt
 from lng_kedro.training.data import grpo_dataset, sft_dataset
 from lng_kedro.vlm.load import load_vlm
@@ -27,6 +31,9 @@ def test_processed_frame_leaves_the_numbers(samples, photos, taxonomy):
     boxes = [json.loads(row["ground_truth"])[0]["bbox"] for row in dataset]
     assert [40, 60, 160, 260] in boxes
     assert [message["role"] for message in dataset[1]["prompt"]] == ["system", "user"]
+    row = dataset[0]
+    label = json.loads(row["ground_truth"])[0]["label"]
+    assert row["answer"] == f"<think>1: {label}</think><answer>{row['ground_truth']}</answer>"
 
 
 def test_grpo_steps_hold_reports_of_similar_length(samples, photos, taxonomy):
@@ -46,7 +53,23 @@ def test_grpo_steps_hold_reports_of_similar_length(samples, photos, taxonomy):
     found = lengths(1)
     assert mixed_steps(found) <= 5, "of 32; at random it would be 16"
     assert sum(length > 2 * min(found) for length in found) == 32, "every sample once"
+    firsts = found[::2]
+    assert sum(a > b for a, b in pairwise(firsts)) > 4, "long steps lie among short ones"
     assert found == lengths(1) != lengths(2)
+
+
+def test_photos_are_read_when_they_are_needed(samples, photos, taxonomy):
+    photo = grpo_dataset(samples, photos, taxonomy, PROCESSED)[0]["images"][0]
+    assert copy.deepcopy([photo])[0] is photo
+    assert photo.getpixel((0, 0)) == photos.load(Path(photo.filename).stem).getpixel((0, 0))
+
+
+def test_a_file_that_is_no_photo_is_named(samples, taxonomy, tmp_path):
+    for photo_id in samples["photo_id"]:
+        (tmp_path / f"{photo_id}.jpg").write_text("not a photo")
+    dataset = grpo_dataset(samples, PhotoFolder(tmp_path), taxonomy, PROCESSED)
+    with pytest.raises(OSError, match=r"p\d\.jpg is no whole photo .* run data_processing again"):
+        dataset[0]
 
 
 def test_reasoning_share_mixes_both_forms(samples, photos, taxonomy):

@@ -1,11 +1,12 @@
 """Samples on disk (processed frame) -> TRL's datasets, in the frame that the model speaks."""
 
 import json
-from typing import Any
+from itertools import chain
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from lng_kedro.geometry import Frame
 from lng_kedro.imaging import PhotoFolder
@@ -53,7 +54,10 @@ def grpo_dataset(
     photos_per_step: int = 1,
     seed: int = 0,
 ) -> Any:
-    """Columns prompt, images and ground_truth (the true report in the model's frame), in random order.
+    """Columns prompt, images, ground_truth and answer, in random order.
+
+    The ground truth is the true report in the model's frame, the answer the text that should be written: the
+    report behind a line of reasoning.
 
     Args:
         samples: columns photo_id and ground_truth.
@@ -69,10 +73,21 @@ def grpo_dataset(
 
     lengths = samples["ground_truth"].str.len().tolist()
     generator = torch.Generator().manual_seed(seed)
-    ordered = samples.iloc[get_length_grouped_indices(lengths, photos_per_step, generator=generator)]
+    order = get_length_grouped_indices(lengths, photos_per_step, generator=generator)
+    # It goes from long to short again and again; steps in random order make a reward's curve readable.
+    steps = [order[i : i + photos_per_step] for i in range(0, len(order), photos_per_step)]
+    shuffled = [steps[i] for i in torch.randperm(len(steps), generator=generator).tolist()]
+    shuffled.sort(key=len, reverse=True)  # one that is not full would shift all behind it
+    ordered = samples.iloc[list(chain.from_iterable(shuffled))]
     prompt = chat_prompt(taxonomy, frame, reasoning=True)
-    truths = [to_json(json.loads(truth), taxonomy, frame) for truth in ordered["ground_truth"]]
-    return _dataset(ordered, photos, {"prompt": [prompt] * len(ordered), "ground_truth": truths})
+    objects = [json.loads(truth) for truth in ordered["ground_truth"]]
+    truths = [to_json(found, taxonomy, frame) for found in objects]
+    answers = [
+        chat_completion(truth, found, reasoning=True)[0]["content"]
+        for truth, found in zip(truths, objects, strict=True)
+    ]
+    prompts = [prompt] * len(ordered)
+    return _dataset(ordered, photos, {"prompt": prompts, "ground_truth": truths, "answer": answers})
 
 
 def _dataset(samples: pd.DataFrame, photos: PhotoFolder, columns: dict[str, list[Any]]) -> Any:
@@ -82,8 +97,22 @@ def _dataset(samples: pd.DataFrame, photos: PhotoFolder, columns: dict[str, list
     return Dataset.from_dict({**columns, "images": paths}).with_transform(_open_photos)
 
 
+class _SharedPhoto(JpegImageFile):
+    """A processed photo, not decoded yet. GRPO's trainer copies its photos, which would decode any other."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
 def _open_photos(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """Photos that are not decoded yet: `CachedImageProcessor` decodes those that it has not met."""
     if "images" not in batch:  # a single column is asked for, as that of lengths is
         return batch
-    return {**batch, "images": [[Image.open(path) for path in paths] for paths in batch["images"]]}
+    return {**batch, "images": [[_open_photo(path) for path in paths] for paths in batch["images"]]}
+
+
+def _open_photo(path: str) -> _SharedPhoto:
+    try:
+        return _SharedPhoto(path)
+    except SyntaxError as error:
+        raise OSError(f"{path} is no whole photo ({error}); run data_processing again") from error
