@@ -54,10 +54,7 @@ def grpo_dataset(
     photos_per_step: int = 1,
     seed: int = 0,
 ) -> Any:
-    """Columns prompt, images, ground_truth and answer, in random order.
-
-    The ground truth is the true report in the model's frame, the answer the text that should be written: the
-    report behind a line of reasoning.
+    """Columns prompt, images and ground_truth (the true report in the model's frame), in random order.
 
     Args:
         samples: columns photo_id and ground_truth.
@@ -74,20 +71,15 @@ def grpo_dataset(
     lengths = samples["ground_truth"].str.len().tolist()
     generator = torch.Generator().manual_seed(seed)
     order = get_length_grouped_indices(lengths, photos_per_step, generator=generator)
-    # It goes from long to short again and again; steps in random order make a reward's curve readable.
+    # It goes from long to short again and again; steps in random order make a reward's curve readable. The
+    # trainer drops a step that is not full: it must be the last.
     steps = [order[i : i + photos_per_step] for i in range(0, len(order), photos_per_step)]
     shuffled = [steps[i] for i in torch.randperm(len(steps), generator=generator).tolist()]
-    shuffled.sort(key=len, reverse=True)  # one that is not full would shift all behind it
+    shuffled.sort(key=len, reverse=True)
     ordered = samples.iloc[list(chain.from_iterable(shuffled))]
     prompt = chat_prompt(taxonomy, frame, reasoning=True)
-    objects = [json.loads(truth) for truth in ordered["ground_truth"]]
-    truths = [to_json(found, taxonomy, frame) for found in objects]
-    answers = [
-        chat_completion(truth, found, reasoning=True)[0]["content"]
-        for truth, found in zip(truths, objects, strict=True)
-    ]
-    prompts = [prompt] * len(ordered)
-    return _dataset(ordered, photos, {"prompt": prompts, "ground_truth": truths, "answer": answers})
+    truths = [to_json(json.loads(truth), taxonomy, frame) for truth in ordered["ground_truth"]]
+    return _dataset(ordered, photos, {"prompt": [prompt] * len(ordered), "ground_truth": truths})
 
 
 def _dataset(samples: pd.DataFrame, photos: PhotoFolder, columns: dict[str, list[Any]]) -> Any:
@@ -105,14 +97,20 @@ class _SharedPhoto(JpegImageFile):
 
 
 def _open_photos(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """Photos that are not decoded yet: `CachedImageProcessor` decodes those that it has not met."""
+    """Photos that are not decoded yet: `CachedImageProcessor` decodes those that it has not met.
+
+    Each is opened once a batch, however many candidates it has there.
+    """
     if "images" not in batch:  # a single column is asked for, as that of lengths is
         return batch
-    return {**batch, "images": [[_open_photo(path) for path in paths] for paths in batch["images"]]}
+    opened = {path: _open_photo(path) for path in chain.from_iterable(batch["images"])}
+    return {**batch, "images": [[opened[path] for path in paths] for paths in batch["images"]]}
 
 
 def _open_photo(path: str) -> _SharedPhoto:
     try:
         return _SharedPhoto(path)
-    except SyntaxError as error:
+    except FileNotFoundError:
+        raise
+    except (SyntaxError, OSError) as error:  # Pillow's ways to say that a file is no JPEG, or half of one
         raise OSError(f"{path} is no whole photo ({error}); run data_processing again") from error

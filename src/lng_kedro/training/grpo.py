@@ -57,10 +57,8 @@ def train_grpo(
     encode_photos_once(vlm.model)
     from trl import GRPOTrainer
 
-    from lng_kedro.training.hard_samples import TruthInjectingTrainer
-
     rewards = build_rewards(taxonomy, vlm.frame)
-    trainer = (TruthInjectingTrainer if params.hard_samples == "inject" else GRPOTrainer)(
+    trainer = GRPOTrainer(
         model=vlm.model,
         reward_funcs=list(rewards.values()),
         args=_config(params, vlm, list(rewards), vlm_params.spec.device, folder),
@@ -77,6 +75,8 @@ def _config(params: GrpoParams, vlm: Vlm, rewards: list[str], device: str, folde
         **params.arguments(device) | {"output_dir": str(folder)},
         # The data set is in random order already, and in one that keeps steps short.
         shuffle_dataset=False,
+        # Else the trainer keeps the photos of a step, whose files are open, for a table that nobody reads.
+        log_multimodal=False,
         num_generations=params.num_generations,
         max_completion_length=params.max_completion_length,
         temperature=params.temperature,

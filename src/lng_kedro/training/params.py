@@ -72,7 +72,6 @@ class GrpoParams(TrainingParams):
     loss_type: str
     scale_rewards: Literal["group", "batch", "none"]
     mask_truncated_completions: bool
-    hard_samples: Literal["none", "inject"]
     reward_weights: dict[str, float]
 
     @property
