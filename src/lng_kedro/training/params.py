@@ -77,7 +77,7 @@ class GrpoParams(TrainingParams):
     @property
     def photos_per_step(self) -> int:
         """Groups of candidates that are generated together."""
-        return max(1, self.batch_size * self.gradient_accumulation // self.num_generations)
+        return self.batch_size * self.gradient_accumulation // self.num_generations
 
     @model_validator(mode="after")
     def _seven_rewards(self) -> Self:
