@@ -31,6 +31,9 @@ def test_processed_frame_leaves_the_numbers(samples, photos, taxonomy):
     boxes = [json.loads(row["ground_truth"])[0]["bbox"] for row in dataset]
     assert [40, 60, 160, 260] in boxes
     assert [message["role"] for message in dataset[1]["prompt"]] == ["system", "user"]
+    row = dataset[0]
+    label = json.loads(row["ground_truth"])[0]["label"]
+    assert row["answer"] == f"<think>1: {label}</think><answer>{row['ground_truth']}</answer>"
 
 
 def test_grpo_steps_hold_reports_of_similar_length(samples, photos, taxonomy):

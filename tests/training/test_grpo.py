@@ -21,6 +21,7 @@ def grpo_params(work_dir, **changes):
         "loss_type": "dapo",
         "scale_rewards": "group",
         "mask_truncated_completions": False,
+        "hard_samples": "none",
         "reward_weights": dict.fromkeys(SCORES, 1.0),
     }
     return GrpoParams(**values | changes)

@@ -54,7 +54,10 @@ def grpo_dataset(
     photos_per_step: int = 1,
     seed: int = 0,
 ) -> Any:
-    """Columns prompt, images and ground_truth (the true report in the model's frame), in random order.
+    """Columns prompt, images, ground_truth and answer, in random order.
+
+    The ground truth is the true report in the model's frame, the answer the text that should be written: the
+    report behind a line of reasoning.
 
     Args:
         samples: columns photo_id and ground_truth.
@@ -78,8 +81,12 @@ def grpo_dataset(
     shuffled.sort(key=len, reverse=True)
     ordered = samples.iloc[list(chain.from_iterable(shuffled))]
     prompt = chat_prompt(taxonomy, frame, reasoning=True)
-    truths = [to_json(json.loads(truth), taxonomy, frame) for truth in ordered["ground_truth"]]
-    return _dataset(ordered, photos, {"prompt": [prompt] * len(ordered), "ground_truth": truths})
+    objects = [json.loads(truth) for truth in ordered["ground_truth"]]
+    truths = [to_json(found, taxonomy, frame) for found in objects]
+    pairs = zip(truths, objects, strict=True)
+    answers = [chat_completion(truth, found, reasoning=True)[0]["content"] for truth, found in pairs]
+    prompts = [prompt] * len(ordered)
+    return _dataset(ordered, photos, {"prompt": prompts, "ground_truth": truths, "answer": answers})
 
 
 def _dataset(samples: pd.DataFrame, photos: PhotoFolder, columns: dict[str, list[Any]]) -> Any:

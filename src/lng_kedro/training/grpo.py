@@ -57,8 +57,10 @@ def train_grpo(
     encode_photos_once(vlm.model)
     from trl import GRPOTrainer
 
+    from lng_kedro.training.hard_samples import TruthInjectingTrainer
+
     rewards = build_rewards(taxonomy, vlm.frame)
-    trainer = GRPOTrainer(
+    trainer = (TruthInjectingTrainer if params.hard_samples == "inject" else GRPOTrainer)(
         model=vlm.model,
         reward_funcs=list(rewards.values()),
         args=_config(params, vlm, list(rewards), vlm_params.spec.device, folder),

@@ -72,6 +72,7 @@ class GrpoParams(TrainingParams):
     loss_type: str
     scale_rewards: Literal["group", "batch", "none"]
     mask_truncated_completions: bool
+    hard_samples: Literal["none", "inject"]
     reward_weights: dict[str, float]
 
     @property

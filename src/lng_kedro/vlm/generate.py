@@ -31,9 +31,10 @@ class Answer:
 
 def with_photo(prompt: Sequence[Message]) -> list[Message]:
     """The prompt with a place for the photo before the user's text."""
-    *before, user = prompt
-    content = [{"type": "image"}, {"type": "text", "text": user["content"]}]
-    return [*before, {**user, "content": content}]
+    # All contents as blocks: some templates take no other, and none of ours minds.
+    messages = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in prompt]
+    messages[-1]["content"].insert(0, {"type": "image"})
+    return messages
 
 
 def generate_answers(
