@@ -46,7 +46,7 @@ def texts(trainer, output):
 
 @pytest.mark.parametrize(
     # The first photo's candidates are as good as its truth; the second's, equal too, are worse by d.
-    # Deviation of the second group, (-d, -d, -d, 0): d / 2; of the batch, which has four more 0: d * sqrt(15 / 56).
+    # Deviation of the second group, (-d, -d, -d, 0), is d/2; of the batch, with four more 0, d sqrt(15/56).
     ("scale", "expected"),
     [("group", 2.0), ("batch", (56 / 15) ** 0.5)],
 )
