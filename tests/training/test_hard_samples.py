@@ -1,7 +1,6 @@
 import json
 
 import pytest
-import torch
 
 from lng_kedro.training import grpo
 from tests.training.test_grpo import grpo_params
@@ -88,29 +87,34 @@ def test_the_policys_own_candidates_are_compared_with_each_other_alone(make_trai
     assert (truths > 0).all()
 
 
-def test_the_truth_ends_as_the_models_answers_end(make_trainer):
+def test_the_truth_is_what_sft_teaches_up_to_the_end_of_the_turn(make_trainer):
     """Else the model would learn to go on, or to stop by another token than at inference."""
     trainer = make_trainer()
+    row = trainer.train_dataset[0]
     output = trainer._generate_and_score_completions(rows(trainer))
-    lengths = output["completion_mask"].sum(dim=1)
-    last = [ids[length - 1].item() for ids, length in zip(output["completion_ids"], lengths, strict=True)]
-    assert set(last) == {trainer.eos_token_ids[0]}
-    injected = output["completion_ids"][-1][: lengths[-1]]
-    assert torch.isin(injected, torch.tensor(trainer.eos_token_ids)).sum() == 1
+    injected = output["completion_ids"][CANDIDATES - 1][output["completion_mask"][CANDIDATES - 1].bool()]
+    ids = trainer.processing_class.tokenizer(f"{row['answer']}<|im_end|>")["input_ids"]
+    assert injected.tolist() == ids
 
 
-def test_a_template_that_ends_the_turn_with_no_token_is_given_the_tokenizers(make_trainer):
+@pytest.mark.parametrize(
+    ("closing", "said"),
+    [
+        ("<|im_end|>\n", " []<|im_end|>"),  # a token that ends the turn, but is not the tokenizer's end
+        ("</s>\n", " []</s>\n<|endoftext|>"),  # text, as in some copies of LLaVA's template
+    ],
+)
+def test_an_answer_ends_with_the_turn_or_with_the_tokenizers_end(make_trainer, closing, said):
     trainer = make_trainer()
     tokenizer = trainer.processing_class.tokenizer
-    # Space before the answer, and an end that is text: as LLaVA-1.6-Mistral's template has them.
+    tokenizer.eos_token = "<|endoftext|>"
     trainer.processing_class.chat_template = (
-        "{% for m in messages %}{% if m.role == 'assistant' %} {{ m.content[0].text }}\\n"
-        "{% else %}{{ m.content[-1].text }}{% endif %}{% endfor %}"
+        "{% for m in messages %}{% if m.role == 'assistant' %} {{ m.content[0].text }}"
+        + closing
+        + "{% else %}{{ m.content[-1].text }}{% endif %}{% endfor %}"
     )
     prompt = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]
-    ids = trainer._tokens(prompt, "[]")
-    assert tokenizer.decode(ids[:-1]) == " []"
-    assert ids[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(trainer._tokens(prompt, "[]")) == said
 
 
 def test_a_true_answer_that_does_not_fit_is_refused_before_training(make_trainer):
@@ -118,12 +122,18 @@ def test_a_true_answer_that_does_not_fit_is_refused_before_training(make_trainer
         make_trainer(max_completion_length=8)
 
 
-def test_a_run_trains_and_tells_the_shortfall(samples, photos, taxonomy, vlm_params, tmp_path):
+def test_with_one_candidate_of_its_own_the_policy_learns_from_the_truth_alone(
+    samples, photos, taxonomy, vlm_params, tmp_path
+):
+    """As in the demo: there is nothing that its own candidate could be compared with."""
     told = []
-    params = grpo_params(tmp_path, hard_samples="inject", beta=0.02, max_completion_length=120)
-    model, history = grpo.train_grpo(
+    params = grpo_params(
+        tmp_path, hard_samples="inject", num_generations=2, beta=0.0, max_completion_length=120, epochs=4
+    )
+    _, history = grpo.train_grpo(
         samples, photos, taxonomy, vlm_params, params, lambda values, step: told.append(values), None
     )
-    assert (history["shortfall"] > 0).all()
     assert any("shortfall" in values for values in told)
-    assert any(p.abs().sum() > 0 for name, p in model.named_parameters() if "lora_B" in name)
+    assert history["reward"].notna().all()
+    # A policy that learns nothing stays as far from the truth as it was.
+    assert history["shortfall"].iloc[-4:].mean() < history["shortfall"].iloc[:4].mean()

@@ -75,7 +75,7 @@ def _config(params: GrpoParams, vlm: Vlm, rewards: list[str], device: str, folde
 
     return GRPOConfig(
         **params.arguments(device) | {"output_dir": str(folder)},
-        # The data set is in random order already, and in one that keeps steps short.
+        # The data set is in random order already, and in one that keeps steps short; the same in every epoch.
         shuffle_dataset=False,
         # Else the trainer keeps the photos of a step, whose files are open, for a table that nobody reads.
         log_multimodal=False,

@@ -1,13 +1,13 @@
 """A remedy for photos that no candidate gets right: the true answer joins their group.
 
 The paper names the defect (section II.C): where every candidate of a hard sample is wrong, a group teaches
-little. Importing this module imports trl, which Unsloth must be imported before.
+little. This module imports trl: import Unsloth first.
 """
 
 from typing import Any
 
 import torch
-from trl import GRPOTrainer
+from trl import GRPOTrainer, apply_chat_template
 
 from lng_kedro.vlm.generate import with_photo
 
@@ -16,9 +16,10 @@ class TruthInjectingTrainer(GRPOTrainer):
     """GRPO in which the last candidate of each group is the true answer; the others are the policy's own.
 
     The policy's own candidates are compared with each other, as without it: the truth pushes none of them
-    down, and is not in the rewards that are logged. The truth's advantage is how far its reward is above the
-    mean of theirs (logged as ``shortfall``), scaled by the spread of all of them as `scale_rewards` says; it
-    moves nothing where they are as good.
+    down, and is not in the rewards and lengths that are logged (it is in ``kl`` and ``entropy``). The truth's
+    advantage is how far its reward is above the mean of theirs, logged as ``shortfall``, over the spread of
+    all candidates that `scale_rewards` names; where they are as good, it moves nothing. Over the spread of
+    its own group (``group``) every photo that falls short counts nearly alike, however far it does.
 
     The dataset has the column ``answer``: the true answer, as the model should write it.
     """
@@ -30,8 +31,9 @@ class TruthInjectingTrainer(GRPOTrainer):
             ValueError: a true answer is longer than max_completion_length.
         """
         super().__init__(**arguments)
-        prompt = with_photo(self.train_dataset[0]["prompt"])
-        self._truths = {answer: self._tokens(prompt, answer) for answer in set(self.train_dataset["answer"])}
+        texts = self.train_dataset.with_format(None)  # without opening the photos
+        prompt = with_photo(texts[0]["prompt"])
+        self._truths = {answer: self._tokens(prompt, answer) for answer in set(texts["answer"])}
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Any:
         truths = slice(self.num_generations - 1, None, self.num_generations)
@@ -68,23 +70,18 @@ class TruthInjectingTrainer(GRPOTrainer):
         return rewards
 
     def _tokens(self, prompt: list[Any], answer: str) -> list[int]:
-        """An answer behind the prompt, up to the token that ends the model's turn."""
+        """An answer as SFT teaches it, up to the token that ends the model's turn."""
         turn = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
-        template = self.processing_class.apply_chat_template
-        asked = template(prompt, tokenize=False, add_generation_prompt=True)
-        whole = template([*prompt, turn], tokenize=False)
-        end = whole.rindex(answer) + len(answer)
-        ids, after = (
-            self._tokenizer(text, add_special_tokens=False)["input_ids"]
-            for text in (whole[len(asked) : end], whole[end:])
-        )
-        # A template that closes the turn with no such token (LLaVA's) needs the tokenizer's own.
-        ids.append(
-            next((token for token in after if token in self.eos_token_ids), self._tokenizer.eos_token_id)
-        )
+        text = apply_chat_template({"prompt": prompt, "completion": [turn]}, self.processing_class)[
+            "completion"
+        ]
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        end = next((i for i, token in enumerate(ids) if token in self.eos_token_ids), None)
+        # Some copies of LLaVA's template close the turn with text.
+        ids = [*ids, self._tokenizer.eos_token_id] if end is None else ids[: end + 1]
         if len(ids) > self.args.max_completion_length:
             raise ValueError(
                 f"grpo_training.max_completion_length is {self.args.max_completion_length}, but the true "
                 f"answer of a photo has {len(ids)} tokens; raise it: {answer[:200]}"
             )
-        return ids  # type: ignore[no-any-return]
+        return ids
