@@ -2,6 +2,7 @@ from functools import partial
 
 import pytest
 import torch
+from trl import chat_template_utils
 
 from lng_kedro.prompts import chat_prompt
 from lng_kedro.report import confidence_spans, parse_report
@@ -73,3 +74,22 @@ def test_span_score_by_hand():
     values = [-1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0]
     # crack, 1, the comma and 2.
     assert _span_score(pieces, values, spans) == pytest.approx((-2.0 - 4.0 - 5.0 - 6.0) / 4)
+
+
+@pytest.mark.parametrize(
+    ("template", "picture"),
+    [
+        (chat_template_utils.qwen2_5_vl_chat_template, "<|image_pad|>"),
+        (chat_template_utils.gemma3_chat_template, "<start_of_image>"),
+        (chat_template_utils.llava_next_chat_template, "<image>"),
+    ],
+)
+def test_every_familys_template_takes_the_prompt(vlm, taxonomy, template, picture):
+    """With a system message, which LLaVA's takes in blocks alone."""
+    prompt = chat_prompt(taxonomy, vlm.frame, reasoning=True)
+    text = vlm.processor.apply_chat_template(
+        with_photo(prompt), chat_template=template, tokenize=False, add_generation_prompt=True, bos_token=""
+    )
+    places = [text.index(part) for part in (prompt[0]["content"], picture, prompt[1]["content"])]
+    assert places == sorted(places)
+    assert text.count(picture) == 1
