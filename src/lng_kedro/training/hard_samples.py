@@ -31,25 +31,26 @@ class TruthInjectingTrainer(GRPOTrainer):
             ValueError: a true answer is longer than max_completion_length.
         """
         super().__init__(**arguments)
+        # Of the truths among the candidates of a step.
+        self._places = slice(self.num_generations - 1, None, self.num_generations)
         texts = self.train_dataset.with_format(None)  # without opening the photos
         prompt = with_photo(texts[0]["prompt"])
         self._truths = {answer: self._tokens(prompt, answer) for answer in set(texts["answer"])}
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Any:
-        truths = slice(self.num_generations - 1, None, self.num_generations)
-        self._answers = [row["answer"] for row in inputs[truths]]
+        self._answers = [row["answer"] for row in inputs[self._places]]
         output = super()._generate_and_score_completions(inputs)
-        output["advantages"][truths] = self._truth_advantages
+        output["advantages"][self._places] = self._truth_advantages
         return output
 
     def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
-        size = self.num_generations
-        own = [prompt for i, prompt in enumerate(prompts, start=1) if i % size]
+        own = prompts.copy()
+        del own[self._places]
         prompt_ids, completion_ids, tool_mask, completions, logprobs, extra, images, tool_images = (
             super()._generate(own)
         )
-        for group, answer in enumerate(self._answers):
-            place = (group + 1) * size - 1
+        places = range(len(prompts))[self._places]
+        for place, answer in zip(places, self._answers, strict=True):
             prompt_ids.insert(place, prompt_ids[place - 1])
             images.insert(place, images[place - 1])
             completion_ids.insert(place, self._truths[answer])
@@ -66,16 +67,14 @@ class TruthInjectingTrainer(GRPOTrainer):
             shortfall = shortfall / (spread + 1e-4)
         self._truth_advantages = shortfall
         # The trainer leaves candidates without a reward out of means and spreads.
-        rewards[self.num_generations - 1 :: self.num_generations] = torch.nan
+        rewards[self._places] = torch.nan
         return rewards
 
     def _tokens(self, prompt: list[Any], answer: str) -> list[int]:
         """An answer as SFT teaches it, up to the token that ends the model's turn."""
         turn = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
-        text = apply_chat_template({"prompt": prompt, "completion": [turn]}, self.processing_class)[
-            "completion"
-        ]
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        text = apply_chat_template({"prompt": prompt, "completion": [turn]}, self.processing_class)
+        ids: list[int] = self._tokenizer(text["completion"], add_special_tokens=False)["input_ids"]
         end = next((i for i, token in enumerate(ids) if token in self.eos_token_ids), None)
         # Some copies of LLaVA's template close the turn with text.
         ids = [*ids, self._tokenizer.eos_token_id] if end is None else ids[: end + 1]
