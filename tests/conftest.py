@@ -11,6 +11,7 @@ from PIL import Image
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.taxonomy import Taxonomy, load_taxonomy
 from lng_kedro.vlm.spec import VlmParams
+from tests.checkpoints import make_checkpoint
 
 ROOT = Path(__file__).parents[1]
 TAXONOMY_FILE = ROOT / "conf/base/parameters/taxonomy.yml"
@@ -27,11 +28,33 @@ def vlm_params():
         "family": "qwen2_5_vl",
         "checkpoint": str(ROOT / "models" / "tiny_qwen2_5_vl"),
         "revision": "main",
-        "device": "cpu",
+        "frame": "resized_pixels",
+        "lora_targets": "language_attention",
+        "pixels": [128**2, 128**2],
+        "eos_tokens": {"<|im_end|>": 258},
+        "per_device_batch": None,
+        "precision": "32bit",
         "backend": "transformers",
-        "dtype": "float32",
-        "lora_targets": r".*language_model.*\.self_attn\.(q|k|v|o)_proj",
+        "device": "cpu",
     }
+    return VlmParams(model="tiny", frame="native", models={"tiny": spec})
+
+
+FAMILIES = {
+    "qwen2_5_vl": ("resized_pixels", [112**2, 112**2], {"<|im_end|>": 2, "<|endoftext|>": 0}),
+    "gemma3": ("thousandths", [56**2, 56**2], {"<end_of_turn>": 5, "<eos>": 1}),
+    "llava_next": ("fractions", [56 * 112, 112**2], {"</s>": 2}),
+}
+"""Frame, pixels and tokens that end an answer, of the checkpoints of tests/checkpoints.py."""
+
+
+@pytest.fixture(scope="session", params=list(FAMILIES))
+def family_params(request, vlm_params, taxonomy, tmp_path_factory):
+    """A tiny random model of each family."""
+    frame, pixels, eos_tokens = FAMILIES[request.param]
+    folder = make_checkpoint(request.param, tmp_path_factory.mktemp(request.param), taxonomy)
+    own = {"family": request.param, "checkpoint": str(folder), "frame": frame, "pixels": pixels}
+    spec = vlm_params.spec.model_dump() | own | {"eos_tokens": eos_tokens}
     return VlmParams(model="tiny", frame="native", models={"tiny": spec})
 
 

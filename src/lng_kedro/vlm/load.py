@@ -1,12 +1,15 @@
 """Loads a vision-language model, its processor and its adapter."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lng_kedro.geometry import PROCESSED, PROCESSED_SIZE, Frame
-from lng_kedro.vlm.families import FAMILIES
+from lng_kedro.geometry import Frame
+from lng_kedro.vlm.backend import Backend, choose_backend, device_of
 from lng_kedro.vlm.spec import LoraParams, ModelSpec, VlmParams
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -18,12 +21,16 @@ class Vlm:
         processor: its processor; pads on the left.
         frame: the coordinate frame in which it is spoken with.
         barred_ids: ids of tokens that it must not generate.
+        backend: what loaded it.
+        max_length: tokens at which SFT may cut a sample: none, or what the checkpoint can take at most.
     """
 
     model: Any
     processor: Any
     frame: Frame
     barred_ids: tuple[int, ...]
+    backend: Backend
+    max_length: int | None = None
 
 
 def load_vlm(
@@ -32,6 +39,7 @@ def load_vlm(
     new_adapter: LoraParams | None = None,
     trainable: bool = False,
     seed: int = 0,
+    gradient_checkpointing: bool = False,
 ) -> Vlm:
     """Loads the model in use.
 
@@ -41,24 +49,73 @@ def load_vlm(
         new_adapter: a fresh adapter to put on it, where there is no stored one.
         trainable: the adapter is to be trained further.
         seed: of a fresh adapter's weights.
+        gradient_checkpointing: as the trainer is told, since Unsloth has to know it here.
+
+    Raises:
+        ValueError: the backend is not there, or the checkpoint is not what its entry says.
     """
     spec = params.spec
-    load = _load_unsloth if spec.backend == "unsloth" else _load_transformers
-    model, processor = load(spec, adapter, new_adapter, trainable, seed)
-    # Batches are generated from, and GRPO's log-probabilities are only right, with padding on the left.
-    processor.tokenizer.padding_side = "left"
-    family = FAMILIES[spec.family]
-    ids = processor.tokenizer.convert_tokens_to_ids
+    try:
+        backend, reason = choose_backend(spec)
+        logger.info("Backend %s for %s: %s", backend, params.model, reason)
+        if backend == "unsloth":
+            from lng_kedro.vlm.unsloth_model import MAX_LENGTH, load_unsloth
+
+            max_length = MAX_LENGTH
+            model, processor = load_unsloth(
+                spec, adapter, new_adapter, trainable, seed, gradient_checkpointing
+            )
+        else:
+            max_length = None
+            model, processor = _load_transformers(spec, adapter, new_adapter, trainable, seed)
+        spec.traits.prepare(model, processor, *spec.pixels)
+        _prepare_text(spec, processor)
+    except ValueError as error:
+        raise ValueError(f"Model '{params.model}' (conf/base/parameters/models.yml): {error}") from error
+    bare = model.get_base_model() if adapter or new_adapter else model
+    bare.generation_config = _generation_config(spec, processor.tokenizer)
     known = processor.tokenizer.get_vocab()
-    ends = {processor.tokenizer.eos_token_id, *(ids(t) for t in family.end_tokens)}
-    model.generation_config.eos_token_id = sorted(ends)
-    native = family.native_frame(processor, PROCESSED_SIZE)
     return Vlm(
         model=model,
         processor=processor,
-        frame=PROCESSED if params.frame == "processed" else native,
-        barred_ids=tuple(ids(t) for t in family.barred_tokens if t in known),
+        frame=params.spoken_frame(processor),
+        barred_ids=tuple(known[t] for t in spec.traits.barred_tokens if t in known),
+        backend=backend,
+        max_length=max_length,
     )
+
+
+def _prepare_text(spec: ModelSpec, processor: Any) -> None:
+    """Padding, start and end of a conversation, the same in both stages and in evaluation."""
+    tokenizer = processor.tokenizer
+    # Batches are generated from, and GRPO's log-probabilities are only right, with padding on the left.
+    tokenizer.padding_side = "left"
+    known = tokenizer.get_vocab()
+    for token, number in spec.eos_tokens.items():
+        if known.get(token) != number:
+            raise ValueError(f"eos_tokens says {token} is {number}, its tokenizer says {known.get(token)}")
+    if tokenizer.pad_token_id is None or tokenizer.pad_token == next(iter(spec.eos_tokens)):
+        raise ValueError(
+            f"its padding token {tokenizer.pad_token} ends an answer too: the end is never learnt"
+        )
+    if tokenizer.bos_token is not None:
+        # Written by the template, once. GRPO's trainer lets the tokenizer add one to what the template wrote,
+        # SFT's does not: a second one shifts Gemma's token types, a missing one is another prompt to LLaVA.
+        tokenizer.add_bos_token = False
+        if "bos_token" not in processor.chat_template:
+            processor.chat_template = "{{ bos_token }}" + processor.chat_template
+    turns = [{"role": r, "content": [{"type": "text", "text": "?"}]} for r in ("user", "assistant")]
+    closing = processor.apply_chat_template(turns, tokenize=False).rpartition("?")[2]
+    if not any(token in closing for token in spec.eos_tokens):
+        raise ValueError(f"its chat template ends an answer with {closing!r}: it would never learn to stop")
+
+
+def _generation_config(spec: ModelSpec, tokenizer: Any) -> Any:
+    """Nothing of what the checkpoint stores, as a penalty on repeating what a report has to repeat."""
+    from transformers import GenerationConfig
+
+    ends = list(spec.eos_tokens.values())
+    return GenerationConfig(eos_token_id=ends, pad_token_id=tokenizer.pad_token_id)
 
 
 def _load_transformers(
@@ -66,12 +123,20 @@ def _load_transformers(
 ) -> tuple[Any, Any]:
     import torch
     from peft import LoraConfig, PeftModel, get_peft_model
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
 
+    options: dict[str, Any] = {"dtype": torch.float32 if spec.precision == "32bit" else torch.bfloat16}
+    if spec.precision == "4bit":
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        )
     processor = AutoProcessor.from_pretrained(spec.checkpoint, revision=spec.revision)
     model = AutoModelForImageTextToText.from_pretrained(
-        spec.checkpoint, revision=spec.revision, dtype=getattr(torch, spec.dtype)
-    ).to(spec.device)
+        spec.checkpoint, revision=spec.revision, device_map={"": device_of(spec)}, **options
+    )
     if adapter is not None:
         model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
     elif new_adapter is not None:
@@ -80,35 +145,8 @@ def _load_transformers(
             r=new_adapter.rank,
             lora_alpha=new_adapter.alpha,
             lora_dropout=new_adapter.dropout,
-            target_modules=spec.lora_targets,
+            target_modules=spec.adapted_layers,
             task_type="CAUSAL_LM",
         )
         model = get_peft_model(model, config)
-    return model, processor
-
-
-def _load_unsloth(
-    spec: ModelSpec, adapter: Path | None, new_adapter: LoraParams | None, trainable: bool, seed: int
-) -> tuple[Any, Any]:
-    # Unsloth patches transformers, PEFT and TRL: it must be imported before any of them.
-    import torch
-    from unsloth import FastVisionModel
-
-    model, processor = FastVisionModel.from_pretrained(
-        str(adapter or spec.checkpoint),
-        revision=spec.revision,
-        dtype=getattr(torch, spec.dtype),
-        load_in_4bit=False,
-        use_gradient_checkpointing="unsloth",
-    )
-    if adapter is None and new_adapter is not None:
-        model = FastVisionModel.get_peft_model(
-            model,
-            r=new_adapter.rank,
-            lora_alpha=new_adapter.alpha,
-            lora_dropout=new_adapter.dropout,
-            target_modules=spec.lora_targets,
-            random_state=seed,
-        )
-    (FastVisionModel.for_training if trainable or new_adapter else FastVisionModel.for_inference)(model)
     return model, processor

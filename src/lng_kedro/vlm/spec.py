@@ -1,31 +1,84 @@
 """Which model, where, and how: the entries of conf/base/parameters/models.yml."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
+from lng_kedro.geometry import PROCESSED, PROCESSED_SIZE, Frame
 from lng_kedro.params import Params
-from lng_kedro.vlm.families import FAMILIES
+from lng_kedro.vlm.families import FAMILIES, Family
+
+LANGUAGE_ATTENTION = r".*language_model.*\.self_attn\.(q|k|v|o)_proj"
+"""Attention layers of the language model, in all families; their plain names also hit some vision towers."""
 
 
 class ModelSpec(Params):
-    """One checkpoint and how it is loaded."""
+    """One checkpoint and how it is loaded.
+
+    Attributes:
+        family: a module of `lng_kedro.vlm.families`.
+        checkpoint: name on the Hugging Face hub, or a folder.
+        revision: commit of the hub's repository.
+        frame: the numbers in which the family speaks of boxes.
+        lora_targets: which layers are adapted.
+        pixels: least and most pixels with which a photo is seen.
+        eos_tokens: tokens that end an answer, with their ids; the first ends the assistant's turn.
+        per_device_batch: samples that a process trains on at once; None for the stage's `batch_size`, or
+            what of it falls to the process. The stage's `batch_size` x `gradient_accumulation` samples a step
+            stay what they are.
+        precision: of the frozen weights; 4bit is QLoRA (NF4).
+        backend: auto takes Unsloth where a GPU and the package are.
+        device: where it runs.
+        architecture: what the checkpoint's config.json says of its size, for predictions without it.
+    """
 
     family: str
     checkpoint: str
     revision: str
+    frame: Literal["resized_pixels", "thousandths", "fractions"]
+    lora_targets: Literal["language_attention", "all_attention", "all_linear"]
+    pixels: tuple[PositiveInt, PositiveInt]
+    eos_tokens: dict[str, int] = Field(min_length=1)
+    per_device_batch: PositiveInt | None
+    precision: Literal["16bit", "4bit", "32bit"]
+    backend: Literal["auto", "unsloth", "transformers"]
     device: Literal["cuda", "cpu"]
-    backend: Literal["unsloth", "transformers"]
-    dtype: Literal["bfloat16", "float32"]
-    lora_targets: str
+    architecture: dict[str, Any] | None = None
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
+    def _consistent(self) -> Self:
         if self.family not in FAMILIES:
             raise ValueError(f"no model family '{self.family}'; there are {', '.join(FAMILIES)}")
-        if self.backend == "unsloth" and self.device != "cuda":
-            raise ValueError("backend 'unsloth' needs device 'cuda'")
+        if self.frame == "resized_pixels" and not self.traits.resized:
+            raise ValueError(f"family '{self.family}' has no resized_pixels: take thousandths or fractions")
+        if self.device == "cpu" and (self.backend == "unsloth" or self.precision == "4bit"):
+            raise ValueError("backend 'unsloth' and precision '4bit' need device 'cuda'")
+        if self.pixels[0] > self.pixels[1]:
+            raise ValueError(f"pixels are [least, most], not {list(self.pixels)}")
         return self
+
+    @property
+    def traits(self) -> Family:
+        """What is particular to its family."""
+        return FAMILIES[self.family]
+
+    def native_frame(self, processor: Any) -> Frame:
+        """The frame in which the family speaks of boxes in a processed photo."""
+        if self.frame == "thousandths":
+            return Frame(1000, 1000)
+        if self.frame == "fractions":
+            return Frame(1, 1, decimals=2)
+        assert self.traits.resized  # noqa: S101  checked above
+        return Frame(*self.traits.resized(processor, PROCESSED_SIZE))
+
+    @property
+    def adapted_layers(self) -> str:
+        """PEFT's `target_modules`."""
+        return {
+            "language_attention": LANGUAGE_ATTENTION,
+            "all_attention": f"({LANGUAGE_ATTENTION})|({self.traits.vision_attention})",
+            "all_linear": "all-linear",
+        }[self.lora_targets]
 
 
 class LoraParams(Params):
@@ -53,3 +106,7 @@ class VlmParams(Params):
     def spec(self) -> ModelSpec:
         """The model in use."""
         return self.models[self.model]
+
+    def spoken_frame(self, processor: Any) -> Frame:
+        """The frame in which the model in use is spoken with."""
+        return PROCESSED if self.frame == "processed" else self.spec.native_frame(processor)

@@ -1,12 +1,15 @@
-"""What is particular to each model family, one small module each."""
+"""What is particular to each model family: one small module each, found by its name."""
 
-from lng_kedro.vlm.families import gemma3, llava_next, qwen2_5_vl
+from importlib import import_module
+from pkgutil import iter_modules
+
 from lng_kedro.vlm.families.family import Family
 
 FAMILIES: dict[str, Family] = {
-    "qwen2_5_vl": qwen2_5_vl.FAMILY,
-    "gemma3": gemma3.FAMILY,
-    "llava_next": llava_next.FAMILY,
+    module.name: import_module(f"{__name__}.{module.name}").FAMILY
+    for module in iter_modules(__path__)
+    if module.name != "family"
 }
+"""Name of the module -> what it says."""
 
 __all__ = ["FAMILIES", "Family"]

@@ -4,20 +4,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lng_kedro.geometry import Frame
-
 
 @dataclass(frozen=True)
 class Family:
     """One model family.
 
     Attributes:
-        native_frame: (processor, side of the square photo in pixels) -> the frame in which the family
-            speaks of boxes.
+        prepare: (model, processor, least, most) makes both see a photo with that many pixels, or raises
+            `ValueError` where the family cannot; and mends what is wrong in its checkpoints.
         barred_tokens: placeholders of pictures; sampled into an answer they break the next forward pass.
-        end_tokens: tokens that end an answer beside the tokenizer's own end of sequence.
+        vision_attention: regular expression of the vision tower's attention layers.
+        resized: (processor, side of the square photo in pixels) -> width and height of the photo as the model
+            sees it; None where the model sees tiles, or where boxes are not spoken in such pixels.
     """
 
-    native_frame: Callable[[Any, int], Frame]
+    prepare: Callable[[Any, Any, int, int], None]
     barred_tokens: tuple[str, ...]
-    end_tokens: tuple[str, ...] = ()
+    vision_attention: str
+    resized: Callable[[Any, int], tuple[int, int]] | None = None

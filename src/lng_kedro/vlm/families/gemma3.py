@@ -1,17 +1,21 @@
-"""Gemma-3: documents no frame of its own; thousandths are what its makers' models use for boxes."""
+"""Gemma-3: sees every photo as one square of fixed size."""
 
 from typing import Any
 
-from lng_kedro.geometry import Frame
 from lng_kedro.vlm.families.family import Family
 
 
-def _native_frame(processor: Any, size: int) -> Frame:  # noqa: ARG001
-    return Frame(1000, 1000)
+def _prepare(model: Any, processor: Any, least: int, most: int) -> None:  # noqa: ARG001
+    size = processor.image_processor.size
+    if not least <= size["height"] * size["width"] <= most:
+        raise ValueError(
+            f"it sees every photo with {size['width']} x {size['height']} pixels, which are not between "
+            f"{least} and {most}"
+        )
 
 
 FAMILY = Family(
-    native_frame=_native_frame,
+    prepare=_prepare,
     barred_tokens=("<image_soft_token>", "<start_of_image>", "<end_of_image>"),
-    end_tokens=("<end_of_turn>",),
+    vision_attention=r".*vision_tower.*\.self_attn\.(q|k|v|out)_proj",
 )

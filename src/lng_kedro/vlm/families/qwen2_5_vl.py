@@ -1,27 +1,31 @@
-"""Qwen2.5-VL: speaks pixels of the photo as its own processor resized it."""
+"""Qwen2.5-VL: sees the photo in its own shape, and speaks pixels of what it sees."""
 
 from typing import Any
 
-from lng_kedro.geometry import Frame
 from lng_kedro.vlm.families.family import Family
 
 
-def _native_frame(processor: Any, size: int) -> Frame:
+def _prepare(model: Any, processor: Any, least: int, most: int) -> None:  # noqa: ARG001
+    processor.image_processor.size = {"shortest_edge": least, "longest_edge": most}
+
+
+def _resized(processor: Any, size: int) -> tuple[int, int]:
     from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
     images = processor.image_processor
-    limits = images.size
     height, width = smart_resize(
         size,
         size,
         factor=images.patch_size * images.merge_size,
-        min_pixels=limits["shortest_edge"],
-        max_pixels=limits["longest_edge"],
+        min_pixels=images.size["shortest_edge"],
+        max_pixels=images.size["longest_edge"],
     )
-    return Frame(width, height)
+    return width, height
 
 
 FAMILY = Family(
-    native_frame=_native_frame,
+    prepare=_prepare,
     barred_tokens=("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"),
+    vision_attention=r".*visual\.blocks\.\d+\.attn\.(qkv|proj)",
+    resized=_resized,
 )

@@ -1,0 +1,106 @@
+"""Unsloth's calls, as far as they run without a GPU; what it does on one is in tests/gpu."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from lng_kedro.training.grpo import train_grpo
+from lng_kedro.training.sft import train_sft
+from lng_kedro.vlm.spec import VlmParams
+from tests.checkpoints import make_checkpoint
+from tests.conftest import FAMILIES, ROOT
+from tests.training.notes import Notes
+from tests.training.test_grpo import grpo_params
+from tests.training.test_sft import sft_params
+
+
+@pytest.fixture(scope="module")
+def folder(samples, photos, taxonomy, vlm_params, tmp_path_factory):
+    """Both stages of all families, through Unsloth and without it."""
+    folder = tmp_path_factory.mktemp("unsloth")
+    samples.to_parquet(folder / "samples.parquet")
+    (folder / "photos").symlink_to(photos.root)
+    sft = sft_params(folder, epochs=1, batch_size=2, gradient_accumulation=2)
+    # Next to no randomness, so that both generate the same.
+    grpo = grpo_params(
+        folder,
+        temperature=0.02,
+        hard_samples="resample_inject",
+        max_completion_length=120,
+        batch_size=2,
+        gradient_accumulation=4,
+        scale_rewards="none",
+        learning_rate=1e-3,
+    )
+    (folder / "sft_params.json").write_text(sft.model_dump_json())
+    (folder / "grpo_params.json").write_text(grpo.model_dump_json())
+    models = {}
+    for family, (frame, pixels, eos_tokens) in FAMILIES.items():
+        checkpoint = make_checkpoint(family, folder / f"{family}_checkpoint", taxonomy)
+        own = {"family": family, "checkpoint": str(checkpoint), "frame": frame, "pixels": pixels}
+        spec = vlm_params.spec.model_dump() | own | {"eos_tokens": eos_tokens}
+        models[family] = VlmParams(model="tiny", frame="native", models={"tiny": spec})
+        plain = folder / "plain" / family
+        notes = Notes()
+        data = samples, photos, taxonomy, models[family]
+        model, _ = train_sft(*data, sft.model_copy(update={"work_dir": plain / "sft_work"}), notes)
+        (plain / "sft.json").write_text(json.dumps(notes.steps))
+        model.save_pretrained(plain / "sft")
+        (folder / family).mkdir()
+        notes = Notes()
+        train_grpo(*data, grpo.model_copy(update={"work_dir": plain / "grpo_work"}), notes, plain / "sft")
+        (plain / "grpo.json").write_text(json.dumps(notes.steps))
+    (folder / "models.json").write_text(json.dumps({k: m.model_dump(mode="json") for k, m in models.items()}))
+    done = subprocess.run(
+        [sys.executable, "tests/vlm/unsloth_on_cpu.py", str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder
+
+
+def figures(folder: Path, stage: str, name: str) -> list[float]:
+    steps = json.loads((folder / f"{stage}.json").read_text())
+    return [values[name] for _, values in steps if name in values]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("stage", ["sft", "grpo"])
+def test_it_trains_as_without_unsloth(folder, family, stage):
+    """The same losses, from the same checkpoint, with the same reference policy.
+
+    Gemma's reference is thousandths of a nat off the policy that it is a copy of, as Unsloth passes them;
+    the low temperature makes fifty times as much of it.
+    """
+    off = 0.02 if (family, stage) == ("gemma3", "grpo") else 0.0
+    for name in ("loss", "grad_norm", *(("kl", "reward") if stage == "grpo" else ())):
+        found, wanted = (figures(f / family, stage, name) for f in (folder, folder / "plain"))
+        assert len(found) == len(wanted) >= 2
+        assert found == pytest.approx(wanted, rel=1e-3 + off, abs=1e-5 + off), name
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_its_adapter_is_as_peft_stores_it(folder, family):
+    found, wanted = (
+        load_file(f / family / "sft/adapter_model.safetensors") for f in (folder, folder / "plain")
+    )
+    assert found.keys() == wanted.keys()
+    assert all(found[name].shape == wanted[name].shape for name in wanted)
+    assert load_file(folder / family / "grpo/adapter_model.safetensors").keys() == wanted.keys()
+
+
+def test_it_must_come_before_what_it_patches():
+    code = "import peft, lng_kedro.vlm.unsloth_model"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: Unsloth must be imported before peft, transformers, which it patches"
+    )
