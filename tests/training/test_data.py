@@ -1,9 +1,7 @@
 import copy
 import json
-from itertools import pairwise
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from lng_kedro.geometry import PROCESSED, Frame
@@ -36,34 +34,11 @@ def test_processed_frame_leaves_the_numbers(samples, photos, taxonomy):
     assert row["answer"] == f"<think>1: {label}</think><answer>{row['ground_truth']}</answer>"
 
 
-def test_grpo_steps_hold_reports_of_similar_length(samples, photos, taxonomy):
-    """64 samples, every second with a report three times as long, in steps of two photos."""
-    mixed = pd.concat([samples] * 8, ignore_index=True)
-    longer = [json.dumps(json.loads(truth) * 3) for truth in mixed["ground_truth"]]
-    mixed["ground_truth"] = mixed["ground_truth"].where(mixed.index % 2 == 0, longer)
-
-    def lengths(seed, photos_per_step=2):
-        dataset = grpo_dataset(mixed, photos, taxonomy, PROCESSED, photos_per_step, seed)
-        return [len(row["ground_truth"]) for row in dataset]
-
-    def mixed_steps(found):
-        steps = [found[i : i + 2] for i in range(0, len(found), 2)]
-        return sum(max(step) > 2 * min(step) for step in steps)
-
-    found = lengths(1)
-    assert mixed_steps(found) <= 5, "of 32; at random it would be 16"
-    assert sum(length > 2 * min(found) for length in found) == 32, "every sample once"
-    # Without the shuffle it would go from long to short once in each of four parts of the data.
-    assert sum(a > 2 * b for a, b in pairwise(found[::2])) > 4, "long steps lie among short ones"
-    assert found == lengths(1) != lengths(2)
-
-
-def test_grpo_takes_every_photo_once_and_a_step_that_is_not_full_last(samples, photos, taxonomy):
-    dataset = grpo_dataset(samples.iloc[:7], photos, taxonomy, PROCESSED, photos_per_step=3, seed=4)
-    rows = [(Path(row["images"][0].filename).stem, json.loads(row["ground_truth"])) for row in dataset]
-    truth = {row.photo_id: json.loads(row.ground_truth)[0]["label"] for row in samples.iloc[:7].itertuples()}
-    assert sorted(photo_id for photo_id, _ in rows) == sorted(truth)
-    assert all(objects[0]["label"] == truth[photo_id] for photo_id, objects in rows)
+def test_every_grpo_row_is_its_photos(samples, photos, taxonomy):
+    dataset = grpo_dataset(samples, photos, taxonomy, PROCESSED)
+    for row, sample in zip(dataset, samples.itertuples(), strict=True):
+        assert row["photo_id"] == sample.photo_id == Path(row["images"][0].filename).stem
+        assert json.loads(row["ground_truth"])[0]["label"] == json.loads(sample.ground_truth)[0]["label"]
 
 
 def test_photos_are_read_when_they_are_needed(samples, photos, taxonomy):

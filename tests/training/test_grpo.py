@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -6,8 +8,10 @@ from safetensors.torch import load_file
 from lng_kedro.datasets import AdapterDataset
 from lng_kedro.rewards import SCORES
 from lng_kedro.training.grpo import train_grpo
+from lng_kedro.training.hard_samples import SPREADS
 from lng_kedro.training.params import GrpoParams
 from lng_kedro.training.sft import train_sft
+from tests.training.notes import Notes
 from tests.training.test_sft import sft_params
 
 
@@ -19,6 +23,7 @@ def grpo_params(work_dir, **changes):
         "temperature": 1.0,
         "beta": 0.02,
         "loss_type": "dapo",
+        "epsilon": 0.2,
         "scale_rewards": "group",
         "mask_truncated_completions": False,
         "hard_samples": "none",
@@ -31,7 +36,7 @@ def grpo_params(work_dir, **changes):
 def sft_adapter(samples, photos, taxonomy, vlm_params, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sft")
     params = sft_params(folder / "work", epochs=1, reasoning_share=1.0)
-    model, _ = train_sft(samples, photos, taxonomy, vlm_params, params, lambda values, step: None)
+    model, _ = train_sft(samples, photos, taxonomy, vlm_params, params, Notes())
     dataset = AdapterDataset(filepath=str(folder / "adapter"))
     dataset.save(model)
     return dataset.load()
@@ -39,9 +44,7 @@ def sft_adapter(samples, photos, taxonomy, vlm_params, tmp_path_factory):
 
 def test_goes_on_from_the_sft_adapter(sft_adapter, samples, photos, taxonomy, vlm_params, tmp_path):
     params = grpo_params(tmp_path / "work")
-    model, history = train_grpo(
-        samples, photos, taxonomy, vlm_params, params, lambda values, step: None, sft_adapter
-    )
+    model, history = train_grpo(samples, photos, taxonomy, vlm_params, params, Notes(), sft_adapter)
     assert history["kl"].iloc[0] == pytest.approx(0.0, abs=1e-6), "the policy does not start at the reference"
     AdapterDataset(filepath=str(tmp_path / "adapter")).save(model)
     before = load_file(sft_adapter / "adapter_model.safetensors")
@@ -51,37 +54,49 @@ def test_goes_on_from_the_sft_adapter(sft_adapter, samples, photos, taxonomy, vl
 
 
 def test_every_reward_is_told(samples, photos, taxonomy, vlm_params, tmp_path):
-    told = {}
+    notes = Notes()
     params = grpo_params(tmp_path / "work", beta=0.0)
-    train_grpo(samples, photos, taxonomy, vlm_params, params, lambda values, step: told.update(values), None)
-    assert {f"rewards/{name}/{part}" for name in SCORES for part in ("mean", "std")} <= told.keys()
-    assert "frac_reward_zero_std" in told
+    train_grpo(samples, photos, taxonomy, vlm_params, params, notes, None)
+    told = set.union(*(set(values) for _, values in notes.steps))
+    assert {f"rewards/{name}/{part}" for name in SCORES for part in ("mean", "std")} <= told
+    assert {"zero_spread", "completions/clipped_ratio", "tokens_per_second", "peak_memory_gib"} <= told
+    (first, *_) = notes.shown
+    assert first.columns.tolist() == ["step", "photo", "completion", "reward", *SCORES]
+    assert len(first) == 4
+    assert first["photo"].nunique() == 1
+    assert first["reward"].tolist() == pytest.approx(first[list(SCORES)].sum(axis=1).tolist())
 
 
+@pytest.mark.parametrize("remedy", ["none", "resample_inject"])
 def test_a_run_that_was_cut_off_goes_on_with_its_own_policy(
-    sft_adapter, samples, photos, taxonomy, vlm_params, tmp_path
+    sft_adapter, samples, photos, taxonomy, vlm_params, tmp_path, remedy
 ):
-    """With a reference policy in the checkpoint, which is an adapter too."""
+    """With a reference policy in the checkpoint, which is an adapter too, and what is known of the photos."""
 
     class PowerCut(BaseException):
         pass
 
-    def cut(values, step):
+    def cut(step):
         if step == 3:
             raise PowerCut
 
-    def weights(work_dir, log):
-        params = grpo_params(work_dir, epochs=1)
-        model, _ = train_grpo(samples, photos, taxonomy, vlm_params, params, log, sft_adapter)
+    def weights(work_dir, notes):
+        length = 120 if remedy == "resample_inject" else 40
+        params = grpo_params(work_dir, epochs=1, hard_samples=remedy, max_completion_length=length)
+        model, _ = train_grpo(samples, photos, taxonomy, vlm_params, params, notes, sft_adapter)
         AdapterDataset(filepath=str(work_dir / "adapter")).save(model)
         return load_file(work_dir / "adapter" / "adapter_model.safetensors")
 
-    unbroken = weights(tmp_path / "unbroken", lambda values, step: None)
+    unbroken = weights(tmp_path / "unbroken", Notes())
     with pytest.raises(PowerCut):
-        weights(tmp_path / "broken", cut)
-    steps = []
-    resumed = weights(tmp_path / "broken", lambda values, step: steps.append(step))
-    assert min(steps) == 3, "it began anew"
+        weights(tmp_path / "broken", Notes(cut))
+    notes = Notes()
+    resumed = weights(tmp_path / "broken", notes)
+    assert notes.steps[0][0] == 3, "it began anew"
+    (state,) = tmp_path.glob("broken/from_sft/*/checkpoint-8/trainer_state.json")
+    assert (len(json.loads(state.read_text())["stateful_callbacks"].get(SPREADS, {})) == 8) == (
+        remedy != "none"
+    )
     assert all(torch.equal(resumed[name], tensor) for name, tensor in unbroken.items())
 
 

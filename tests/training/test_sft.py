@@ -7,6 +7,7 @@ from transformers import AutoModelForImageTextToText
 from lng_kedro.datasets import AdapterDataset
 from lng_kedro.training.params import SftParams
 from lng_kedro.training.sft import train_sft
+from tests.training.notes import Notes
 
 
 def sft_params(work_dir, **changes):
@@ -21,6 +22,7 @@ def sft_params(work_dir, **changes):
         "batch_size": 4,
         "gradient_accumulation": 1,
         "seed": 3,
+        "weight_decay": 0.0,
         "max_grad_norm": 1.0,
         "gradient_checkpointing": False,
         "logging_steps": 1,
@@ -39,16 +41,16 @@ def weights(model, path):
 @pytest.fixture(scope="module")
 def trained(samples, photos, taxonomy, vlm_params, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sft")
-    steps = []
+    notes = Notes()
     model, history = train_sft(
         samples,
         photos,
         taxonomy,
         vlm_params,
         sft_params(folder / "work"),
-        lambda values, step: steps.append((step, values)),
+        notes,
     )
-    return weights(model, folder / "adapter"), history, steps, folder
+    return weights(model, folder / "adapter"), history, notes.steps, folder
 
 
 def test_loss_falls_and_is_told(trained):
@@ -73,9 +75,7 @@ def test_adapter_loads_by_plain_peft_and_changes_the_model(trained, vlm_params, 
 
 
 def test_same_seed_gives_the_same_bytes(trained, samples, photos, taxonomy, vlm_params, tmp_path):
-    model, _ = train_sft(
-        samples, photos, taxonomy, vlm_params, sft_params(tmp_path / "work"), lambda values, step: None
-    )
+    model, _ = train_sft(samples, photos, taxonomy, vlm_params, sft_params(tmp_path / "work"), Notes())
     again = weights(model, tmp_path / "adapter")
     assert all(torch.equal(again[name], tensor) for name, tensor in trained[0].items())
 
@@ -86,18 +86,16 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_the_same(
     class PowerCut(BaseException):
         pass
 
-    def cut(values, step):
+    def cut(step):
         if step == 3:
             raise PowerCut
 
     params = sft_params(tmp_path / "work")
     with pytest.raises(PowerCut):
-        train_sft(samples, photos, taxonomy, vlm_params, params, cut)
-    steps = []
-    model, _ = train_sft(
-        samples, photos, taxonomy, vlm_params, params, lambda values, step: steps.append(step)
-    )
-    assert min(steps) == 3, "it began anew"
+        train_sft(samples, photos, taxonomy, vlm_params, params, Notes(cut))
+    notes = Notes()
+    model, _ = train_sft(samples, photos, taxonomy, vlm_params, params, notes)
+    assert notes.steps[0][0] == 3, "it began anew"
     resumed = weights(model, tmp_path / "adapter")
     assert all(torch.equal(resumed[name], tensor) for name, tensor in trained[0].items())
 
@@ -105,9 +103,7 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_the_same(
 def test_a_finished_run_is_not_trained_again(trained, samples, photos, taxonomy, vlm_params, tmp_path):
     """Its checkpoints stay, in case its adapter could not be stored."""
     _, history, _, folder = trained
-    model, again = train_sft(
-        samples, photos, taxonomy, vlm_params, sft_params(folder / "work"), lambda values, step: None
-    )
+    model, again = train_sft(samples, photos, taxonomy, vlm_params, sft_params(folder / "work"), Notes())
     stored = weights(model, tmp_path / "adapter")
     assert all(torch.equal(stored[name], tensor) for name, tensor in trained[0].items())
     assert again["loss"].dropna().tolist() == history["loss"].dropna().tolist()
@@ -115,8 +111,8 @@ def test_a_finished_run_is_not_trained_again(trained, samples, photos, taxonomy,
 
 def test_another_recipe_starts_anew(trained, samples, photos, taxonomy, vlm_params):
     folder = trained[3]
-    steps = []
+    notes = Notes()
     params = sft_params(folder / "work", learning_rate=1e-3)
-    train_sft(samples, photos, taxonomy, vlm_params, params, lambda values, step: steps.append(step))
-    assert min(steps) == 1
+    train_sft(samples, photos, taxonomy, vlm_params, params, notes)
+    assert notes.steps[0][0] == 1
     assert len(list((folder / "work").iterdir())) == 1, "checkpoints of the other recipe are left"

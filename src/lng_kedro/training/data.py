@@ -25,8 +25,6 @@ def sft_dataset(
 ) -> Any:
     """Columns prompt, completion and images: TRL then counts the loss on the completion only.
 
-    The column length, by which samples are grouped to batches, is that of the completion in characters.
-
     Args:
         samples: columns photo_id and ground_truth.
         photos: the processed photos.
@@ -42,19 +40,11 @@ def sft_dataset(
         report = to_json(objects, taxonomy, frame)
         prompts.append(chat_prompt(taxonomy, frame, bool(reasoning)))
         completions.append(chat_completion(report, objects, bool(reasoning)))
-    lengths = [len(completion[0]["content"]) for completion in completions]
-    return _dataset(samples, photos, {"prompt": prompts, "completion": completions, "length": lengths})
+    return _dataset(samples, photos, {"prompt": prompts, "completion": completions})
 
 
-def grpo_dataset(
-    samples: pd.DataFrame,
-    photos: PhotoFolder,
-    taxonomy: Taxonomy,
-    frame: Frame,
-    photos_per_step: int = 1,
-    seed: int = 0,
-) -> Any:
-    """Columns prompt, images, ground_truth and answer, in random order.
+def grpo_dataset(samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy, frame: Frame) -> Any:
+    """Columns photo_id, prompt, images, ground_truth and answer.
 
     The ground truth is the true report in the model's frame, the answer the text that should be written: the
     report behind a line of reasoning.
@@ -64,29 +54,14 @@ def grpo_dataset(
         photos: the processed photos.
         taxonomy: the report schema.
         frame: the coordinate frame in which the model is spoken with.
-        photos_per_step: so many photos that follow each other have reports of similar length. A step is as
-            long as its longest report.
-        seed: of the order.
     """
-    import torch
-    from transformers.trainer_pt_utils import get_length_grouped_indices
-
-    lengths = samples["ground_truth"].str.len().tolist()
-    generator = torch.Generator().manual_seed(seed)
-    order = get_length_grouped_indices(lengths, photos_per_step, generator=generator)
-    # It goes from long to short again and again; steps in random order make a reward's curve readable. The
-    # trainer drops a step that is not full: it must be the last.
-    steps = [order[i : i + photos_per_step] for i in range(0, len(order), photos_per_step)]
-    shuffled = [steps[i] for i in torch.randperm(len(steps), generator=generator).tolist()]
-    shuffled.sort(key=len, reverse=True)
-    ordered = samples.iloc[list(chain.from_iterable(shuffled))]
     prompt = chat_prompt(taxonomy, frame, reasoning=True)
-    objects = [json.loads(truth) for truth in ordered["ground_truth"]]
+    objects = [json.loads(truth) for truth in samples["ground_truth"]]
     truths = [to_json(found, taxonomy, frame) for found in objects]
     pairs = zip(truths, objects, strict=True)
     answers = [chat_completion(truth, found, reasoning=True)[0]["content"] for truth, found in pairs]
-    prompts = [prompt] * len(ordered)
-    return _dataset(ordered, photos, {"prompt": prompts, "ground_truth": truths, "answer": answers})
+    columns = {"photo_id": samples["photo_id"].tolist(), "prompt": [prompt] * len(samples)}
+    return _dataset(samples, photos, {**columns, "ground_truth": truths, "answer": answers})
 
 
 def _dataset(samples: pd.DataFrame, photos: PhotoFolder, columns: dict[str, list[Any]]) -> Any:
@@ -108,8 +83,6 @@ def _open_photos(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
     Each is opened once a batch, however many candidates it has there.
     """
-    if "images" not in batch:  # a single column is asked for, as that of lengths is
-        return batch
     opened = {path: _open_photo(path) for path in chain.from_iterable(batch["images"])}
     return {**batch, "images": [[opened[path] for path in paths] for paths in batch["images"]]}
 

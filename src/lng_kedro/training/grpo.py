@@ -10,8 +10,9 @@ from lng_kedro.imaging import PhotoFolder
 from lng_kedro.rewards import build_rewards
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.training.data import grpo_dataset
+from lng_kedro.training.order import SimilarLengths
 from lng_kedro.training.params import GrpoParams
-from lng_kedro.training.run import Log, fit, last_checkpoint, run_folder
+from lng_kedro.training.run import Tracker, check_arguments, fit, last_checkpoint, run_folder
 from lng_kedro.vlm.load import Vlm, load_vlm
 from lng_kedro.vlm.photos_once import encode_photos_once
 from lng_kedro.vlm.spec import VlmParams
@@ -23,7 +24,7 @@ def train_grpo(
     taxonomy: Taxonomy,
     vlm_params: VlmParams,
     params: GrpoParams,
-    log: Log,
+    tracker: Tracker,
     adapter: Path | None,
 ) -> tuple[Any, pd.DataFrame]:
     """Trains the SFT adapter further, or a new one (the ablation of Table III).
@@ -34,7 +35,8 @@ def train_grpo(
         taxonomy: the report schema.
         vlm_params: which model.
         params: how.
-        log: is told each step's figures, among them each reward's mean and spread.
+        tracker: is told each step's figures, among them each reward's mean and spread, and the candidates for
+            one photo at each checkpoint.
         adapter: folder of the SFT adapter, or None to start from the base model.
 
     Returns:
@@ -49,46 +51,69 @@ def train_grpo(
         *samples["photo_id"],
         *samples["ground_truth"],
     )
+    arguments = params.arguments(vlm_params.spec, folder)
     # A run that goes on must be given its own adapter here: where a reference policy lies beside it in the
     # checkpoint, the trainer restores that one only, and would train from the start again without a word.
     start = last_checkpoint(folder) or adapter
     new = None if start else params.lora
-    vlm = load_vlm(vlm_params, adapter=start, new_adapter=new, trainable=True, seed=params.seed)
-    encode_photos_once(vlm.model)
-    from trl import GRPOTrainer
-
-    from lng_kedro.training.hard_samples import TruthInjectingTrainer
-
-    rewards = build_rewards(taxonomy, vlm.frame)
-    trainer = (TruthInjectingTrainer if params.hard_samples == "inject" else GRPOTrainer)(
-        model=vlm.model,
-        reward_funcs=list(rewards.values()),
-        args=_config(params, vlm, list(rewards), vlm_params.spec.device, folder),
-        train_dataset=grpo_dataset(samples, photos, taxonomy, vlm.frame, params.photos_per_step, params.seed),
-        processing_class=vlm.processor,
+    vlm = load_vlm(
+        vlm_params,
+        adapter=start,
+        new_adapter=new,
+        trainable=True,
+        seed=params.seed,
+        gradient_checkpointing=params.gradient_checkpointing,
     )
-    return trainer.model, fit(trainer, folder, log)
+    if vlm.backend == "unsloth" and params.beta and start:
+        from lng_kedro.vlm.unsloth_model import keep_reference
 
-
-def _config(params: GrpoParams, vlm: Vlm, rewards: list[str], device: str, folder: Path) -> Any:
+        keep_reference(vlm.model)
+    encode_photos_once(vlm.model, keep=params.photos_per_step)
     from trl import GRPOConfig
 
-    return GRPOConfig(
-        **params.arguments(device) | {"output_dir": str(folder)},
-        # The data set is in random order already, and in one that keeps steps short; the same in every epoch.
-        shuffle_dataset=False,
-        # Else the trainer keeps the photos of a step, whose files are open, for a table that nobody reads.
-        log_multimodal=False,
-        num_generations=params.num_generations,
-        max_completion_length=params.max_completion_length,
-        temperature=params.temperature,
-        beta=params.beta,
-        loss_type=params.loss_type,
-        scale_rewards=params.scale_rewards,
-        mask_truncated_completions=params.mask_truncated_completions,
-        reward_weights=[params.reward_weights[name] for name in rewards],
-        generation_kwargs={"suppress_tokens": list(vlm.barred_ids)},
+    from lng_kedro.training.hard_samples import HardSampleTrainer
+    from lng_kedro.training.trainers import OrderedGrpoTrainer
+
+    rewards = build_rewards(taxonomy, vlm.frame)
+    arguments |= _settings(params, vlm, list(rewards))
+    remedy = {} if params.hard_samples == "none" else {"inject": params.hard_samples == "resample_inject"}
+    args = GRPOConfig(**arguments)
+    trainer = (HardSampleTrainer if remedy else OrderedGrpoTrainer)(
+        model=vlm.model,
+        reward_funcs=list(rewards.values()),
+        args=args,
+        train_dataset=grpo_dataset(samples, photos, taxonomy, vlm.frame),
+        processing_class=vlm.processor,
+        order=SimilarLengths(
+            samples["ground_truth"].str.len().tolist(),
+            params.photos_per_step,
+            params.seed,
+            candidates=params.num_generations,
+            repeats=args.steps_per_generation * args.num_iterations,
+        ),
+        tracker=tracker,
+        **remedy,
     )
+    check_arguments(arguments, trainer.args)
+    return trainer.model, fit(trainer, folder, tracker, "GRPO")
+
+
+def _settings(params: GrpoParams, vlm: Vlm, rewards: list[str]) -> dict[str, Any]:
+    return {
+        # Else the trainer keeps the photos of a step, whose files are open, for a table that nobody reads.
+        "log_multimodal": False,
+        "num_generations": params.num_generations,
+        "max_completion_length": params.max_completion_length,
+        "temperature": params.temperature,
+        "beta": params.beta,
+        "loss_type": params.loss_type,
+        "epsilon": params.epsilon,
+        "epsilon_high": params.epsilon,
+        "scale_rewards": params.scale_rewards,
+        "mask_truncated_completions": params.mask_truncated_completions,
+        "reward_weights": [params.reward_weights[name] for name in rewards],
+        "generation_kwargs": {"suppress_tokens": list(vlm.barred_ids)},
+    }
 
 
 def _fingerprint(adapter: Path | None) -> str:

@@ -6,8 +6,9 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from lng_kedro.params import Params
+from lng_kedro.processes import world_size
 from lng_kedro.rewards import SCORES
-from lng_kedro.vlm.spec import LoraParams
+from lng_kedro.vlm.spec import LoraParams, ModelSpec
 
 
 class TrainingParams(Params):
@@ -24,36 +25,77 @@ class TrainingParams(Params):
     gradient_accumulation: int = Field(gt=0)
 
     seed: int
+    weight_decay: float = Field(ge=0)
     max_grad_norm: float = Field(gt=0)
     gradient_checkpointing: bool
     logging_steps: int = Field(gt=0)
     save_steps: int = Field(gt=0)
     work_dir: Path
 
-    def arguments(self, device: str) -> dict[str, Any]:
+    @property
+    def samples_per_step(self) -> int:
+        """Samples (in GRPO: completions) between two updates, whatever number of processes has them."""
+        return self.batch_size * self.gradient_accumulation
+
+    def micro_batches(self, spec: ModelSpec) -> tuple[int, int]:
+        """Samples that a process trains on at once, and how many such batches it takes to a step.
+
+        Raises:
+            ValueError: a step does not divide so; names the nearest numbers that do.
+        """
+        each = spec.per_device_batch or min(self.batch_size, max(self.samples_per_step // world_size(), 1))
+        if self.samples_per_step % (each * world_size()):
+            valid = [
+                n
+                for n in range(1, self.samples_per_step + 1)
+                if self.samples_per_step % (n * world_size()) == 0
+            ]
+            raise ValueError(
+                f"batch_size x gradient_accumulation = {self.samples_per_step} samples a step do not divide "
+                f"into {world_size()} process(es) with per_device_batch={each}; "
+                + (f"the nearest that do: {_nearest(valid, each)}" if valid else "take fewer processes")
+            )
+        return each, self.samples_per_step // (each * world_size())
+
+    def arguments(self, spec: ModelSpec, folder: Path) -> dict[str, Any]:
         """Keyword arguments for transformers' `TrainingArguments` and TRL's configurations."""
+        each, accumulation = self.micro_batches(spec)
         return {
-            "output_dir": str(self.work_dir),
+            "output_dir": str(folder),
             "optim": self.optimizer,
             "learning_rate": self.learning_rate,
             "lr_scheduler_type": self.lr_scheduler,
             "bf16": self.bf16,
             "warmup_steps": self.warmup_ratio,  # below 1 it is a share of all steps
             "num_train_epochs": self.epochs,
-            "per_device_train_batch_size": self.batch_size,
-            "gradient_accumulation_steps": self.gradient_accumulation,
+            "per_device_train_batch_size": each,
+            "gradient_accumulation_steps": accumulation,
             "seed": self.seed,
+            "weight_decay": self.weight_decay,
             "max_grad_norm": self.max_grad_norm,
             "gradient_checkpointing": self.gradient_checkpointing,
             "logging_steps": self.logging_steps,
             "logging_first_step": True,  # a run shorter than an interval has a history too
+            "logging_nan_inf_filter": False,  # it would hide a loss that is no number
             "save_steps": self.save_steps,
-            "save_total_limit": 1,
-            "use_cpu": device == "cpu",
-            "dataloader_pin_memory": device != "cpu",
+            # The last one may be cut off while it is written.
+            "save_total_limit": 2,
+            "use_cpu": spec.device == "cpu",
+            "dataloader_pin_memory": spec.device != "cpu",
+            # The reference policy and the frozen layers take part in no backward pass.
+            "ddp_find_unused_parameters": False,
             # MLflow is told by a callback that knows the stage; two stages share one run.
-            "report_to": "none",
+            "report_to": [],
         }
+
+    @model_validator(mode="after")
+    def _saved_where_logged(self) -> Self:
+        if self.save_steps % self.logging_steps:
+            raise ValueError(
+                f"save_steps={self.save_steps} is no multiple of logging_steps={self.logging_steps}: "
+                "a curve would have a gap where a run was cut off"
+            )
+        return self
 
 
 class SftParams(TrainingParams):
@@ -70,15 +112,25 @@ class GrpoParams(TrainingParams):
     temperature: float = Field(gt=0)
     beta: float = Field(ge=0)
     loss_type: str
+    epsilon: float = Field(gt=0)
     scale_rewards: Literal["group", "batch", "none"]
     mask_truncated_completions: bool
-    hard_samples: Literal["none", "inject"]
+    hard_samples: Literal["none", "resample", "resample_inject"]
     reward_weights: dict[str, float]
 
     @property
     def photos_per_step(self) -> int:
-        """Groups of candidates that are generated together."""
-        return self.batch_size * self.gradient_accumulation // self.num_generations
+        """Groups of candidates between two updates."""
+        return self.samples_per_step // self.num_generations
+
+    def micro_batches(self, spec: ModelSpec) -> tuple[int, int]:
+        """As in SFT; a remedy for hard samples wants the groups whole on each process."""
+        if self.hard_samples != "none" and self.photos_per_step % world_size():
+            raise ValueError(
+                f"hard_samples={self.hard_samples} wants whole groups on each of {world_size()} "
+                f"processes, and a step has {self.photos_per_step}: take more gradient_accumulation, or none"
+            )
+        return super().micro_batches(spec)
 
     @model_validator(mode="after")
     def _seven_rewards(self) -> Self:
@@ -88,13 +140,15 @@ class GrpoParams(TrainingParams):
 
     @model_validator(mode="after")
     def _whole_groups(self) -> Self:
-        completions = self.batch_size * self.gradient_accumulation
-        if completions % self.num_generations:
-            valid = [n for n in range(2, completions + 1) if completions % n == 0]
-            nearest = sorted(valid, key=lambda n: abs(n - self.num_generations))[:2]
+        if self.samples_per_step % self.num_generations:
+            valid = [n for n in range(2, self.samples_per_step + 1) if self.samples_per_step % n == 0]
             raise ValueError(
-                f"batch_size x gradient_accumulation = {completions} completions a step do not divide into "
-                f"groups of num_generations={self.num_generations}; the nearest that do: "
-                + ", ".join(map(str, nearest))
+                f"batch_size x gradient_accumulation = {self.samples_per_step} completions a step do not "
+                f"divide into groups of num_generations={self.num_generations}; the nearest that do: "
+                + _nearest(valid, self.num_generations)
             )
         return self
+
+
+def _nearest(valid: list[int], wanted: int) -> str:
+    return ", ".join(map(str, sorted(valid, key=lambda n: abs(n - wanted))[:2]))

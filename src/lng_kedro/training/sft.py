@@ -7,8 +7,9 @@ import pandas as pd
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.training.data import sft_dataset
+from lng_kedro.training.order import SimilarLengths
 from lng_kedro.training.params import SftParams
-from lng_kedro.training.run import Log, fit, run_folder
+from lng_kedro.training.run import Tracker, check_arguments, fit, run_folder
 from lng_kedro.vlm.load import load_vlm
 from lng_kedro.vlm.spec import VlmParams
 
@@ -19,7 +20,7 @@ def train_sft(
     taxonomy: Taxonomy,
     vlm_params: VlmParams,
     params: SftParams,
-    log: Log,
+    tracker: Tracker,
 ) -> tuple[Any, pd.DataFrame]:
     """Trains a new adapter on the base model.
 
@@ -29,15 +30,11 @@ def train_sft(
         taxonomy: the report schema.
         vlm_params: which model.
         params: how.
-        log: is told each step's figures.
+        tracker: is told each step's figures.
 
     Returns:
         The `PeftModel`, and one row a logged step.
     """
-    vlm = load_vlm(vlm_params, new_adapter=params.lora, trainable=True, seed=params.seed)
-    from trl import SFTConfig, SFTTrainer
-
-    dataset = sft_dataset(samples, photos, taxonomy, vlm.frame, params.reasoning_share, params.seed)
     folder = run_folder(
         params.work_dir,
         params.model_dump_json(),
@@ -46,19 +43,32 @@ def train_sft(
         *samples["photo_id"],
         *samples["ground_truth"],
     )
-    arguments = params.arguments(vlm_params.spec.device) | {"output_dir": str(folder)}
-    trainer = SFTTrainer(
-        model=vlm.model,
+    arguments = params.arguments(vlm_params.spec, folder)
+    vlm = load_vlm(
+        vlm_params,
+        new_adapter=params.lora,
+        trainable=True,
+        seed=params.seed,
+        gradient_checkpointing=params.gradient_checkpointing,
+    )
+    arguments |= {
         # No cut at a length: it could fall among the photo's tokens.
-        args=SFTConfig(
-            **arguments,
-            max_length=None,
-            completion_only_loss=True,
-            # A batch is padded to its longest answer; the trainer would drop the column of lengths.
-            train_sampling_strategy="group_by_length",
-            remove_unused_columns=False,
-        ),
+        "max_length": vlm.max_length,
+        "completion_only_loss": True,
+        "remove_unused_columns": False,
+    }
+    from trl import SFTConfig
+
+    from lng_kedro.training.trainers import OrderedSftTrainer
+
+    dataset = sft_dataset(samples, photos, taxonomy, vlm.frame, params.reasoning_share, params.seed)
+    lengths = samples["ground_truth"].str.len().tolist()
+    trainer = OrderedSftTrainer(
+        model=vlm.model,
+        args=SFTConfig(**arguments),
         train_dataset=dataset,
         processing_class=vlm.processor,
+        order=SimilarLengths(lengths, params.samples_per_step, params.seed),
     )
-    return trainer.model, fit(trainer, folder, log)
+    check_arguments(arguments, trainer.args)
+    return trainer.model, fit(trainer, folder, tracker, "SFT")
