@@ -3,6 +3,8 @@ import json
 import pytest
 
 from lng_kedro.training import grpo
+from lng_kedro.training.hard_samples import SPREADS, HardSampleTrainer
+from tests.training.notes import Notes
 from tests.training.test_grpo import grpo_params
 
 CANDIDATES = 4
@@ -19,7 +21,7 @@ def make_trainer(samples, photos, taxonomy, vlm_params, tmp_path, monkeypatch):
         params = grpo_params(
             tmp_path,
             **{
-                "hard_samples": "inject",
+                "hard_samples": "resample_inject",
                 "temperature": 1e-4,
                 "max_completion_length": 120,
                 "beta": 0.0,
@@ -28,7 +30,7 @@ def make_trainer(samples, photos, taxonomy, vlm_params, tmp_path, monkeypatch):
             }
             | changes,
         )
-        grpo.train_grpo(samples, photos, taxonomy, vlm_params, params, lambda values, step: None, None)
+        grpo.train_grpo(samples, photos, taxonomy, vlm_params, params, Notes(), None)
         return caught[0]
 
     return make
@@ -97,26 +99,6 @@ def test_the_truth_is_what_sft_teaches_up_to_the_end_of_the_turn(make_trainer):
     assert injected.tolist() == ids
 
 
-@pytest.mark.parametrize(
-    ("closing", "said"),
-    [
-        ("<|im_end|>\n", " []<|im_end|>"),  # a token that ends the turn, but is not the tokenizer's end
-        ("</s>\n", " []</s>\n<|endoftext|>"),  # text, as in some copies of LLaVA's template
-    ],
-)
-def test_an_answer_ends_with_the_turn_or_with_the_tokenizers_end(make_trainer, closing, said):
-    trainer = make_trainer()
-    tokenizer = trainer.processing_class.tokenizer
-    tokenizer.eos_token = "<|endoftext|>"
-    trainer.processing_class.chat_template = (
-        "{% for m in messages %}{% if m.role == 'assistant' %} {{ m.content[0].text }}"
-        + closing
-        + "{% else %}{{ m.content[-1].text }}{% endif %}{% endfor %}"
-    )
-    prompt = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]
-    assert tokenizer.decode(trainer._tokens(prompt, "[]")) == said
-
-
 def test_a_true_answer_that_does_not_fit_is_refused_before_training(make_trainer):
     with pytest.raises(ValueError, match="max_completion_length is 8, but the true answer of a photo has"):
         make_trainer(max_completion_length=8)
@@ -126,14 +108,100 @@ def test_with_one_candidate_of_its_own_the_policy_learns_from_the_truth_alone(
     samples, photos, taxonomy, vlm_params, tmp_path
 ):
     """As in the demo: there is nothing that its own candidate could be compared with."""
-    told = []
+    notes = Notes()
     params = grpo_params(
-        tmp_path, hard_samples="inject", num_generations=2, beta=0.0, max_completion_length=120
+        tmp_path, hard_samples="resample_inject", num_generations=2, beta=0.0, max_completion_length=120
     )
-    model, history = grpo.train_grpo(
-        samples, photos, taxonomy, vlm_params, params, lambda values, step: told.append(values), None
-    )
-    assert any("shortfall" in values for values in told)
+    model, history = grpo.train_grpo(samples, photos, taxonomy, vlm_params, params, notes, None)
+    assert all("shortfall" in values for step, values in notes.steps if "loss" in values)
     assert history["reward"].notna().all()
     # They start at nought, and stay there without a gradient.
     assert any(weight.abs().sum() > 0 for name, weight in model.named_parameters() if "lora_B" in name)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """How many candidates each call of the generation is asked for."""
+    counts = []
+    draw = HardSampleTrainer._generate_single_turn
+
+    def counted(self, prompt_ids, *rest):
+        counts.append(len(prompt_ids))
+        return draw(self, prompt_ids, *rest)
+
+    monkeypatch.setattr(HardSampleTrainer, "_generate_single_turn", counted)
+    return counts
+
+
+def photos_of(trainer):
+    return [row["photo_id"] for row in trainer._inputs[::CANDIDATES]]
+
+
+def test_groups_with_spread_are_drawn_once(make_trainer, drawn):
+    trainer = make_trainer(hard_samples="resample", temperature=1.5)
+    trainer._generate_and_score_completions(rows(trainer))
+    assert drawn == [8]
+    assert photos_of(trainer) == ["p0", "p1"]
+    assert trainer._metrics["train"]["redrawn"] == trainer._metrics["train"]["zero_spread"] == [0]
+    spreads = trainer.state.stateful_callbacks[SPREADS]
+    assert spreads.keys() == {"p0", "p1"}
+    assert all(spread > 0 for spread in spreads.values())
+
+
+def test_groups_without_spread_are_drawn_once_more_and_no_oftener(make_trainer, drawn):
+    """No other photo is known yet: the same ones are tried again."""
+    trainer = make_trainer(hard_samples="resample")
+    before = trainer.state.num_input_tokens_seen
+    output = trainer._generate_and_score_completions(rows(trainer))
+    assert drawn == [8, 8]
+    assert photos_of(trainer) == ["p0", "p1"]
+    assert trainer._metrics["train"]["redrawn"] == trainer._metrics["train"]["zero_spread"] == [1]
+    assert output["advantages"].tolist() == [0] * 8
+    # What was thrown away was generated too.
+    tokens = 8 * output["prompt_ids"].shape[1] + output["completion_mask"].sum().item()
+    assert trainer.state.num_input_tokens_seen - before == 2 * tokens
+
+
+@pytest.mark.parametrize("remedy", ["resample", "resample_inject"])
+def test_a_group_without_spread_makes_room_for_a_photo_that_had_some(make_trainer, drawn, remedy, photos):
+    trainer = make_trainer(hard_samples=remedy)
+    trainer.state.stateful_callbacks[SPREADS] = {"p5": 0.4, "p3": 0.0, "p0": 9.0}
+    batch = rows(trainer)
+    if remedy == "resample_inject":
+        # With the truth in its group only a mastered photo has none: what the model says is the truth.
+        said = texts(trainer, trainer._generate_and_score_completions(list(batch)))
+        for row, own in zip(batch, [said[0]] * CANDIDATES + [said[CANDIDATES]] * CANDIDATES, strict=True):
+            row["answer"] = own
+            row["ground_truth"] = own.partition("<answer>")[2].partition("</answer>")[0]
+            trainer._truths[own] = trainer._tokens(row["prompt"], own)
+        drawn.clear()
+        trainer.state.stateful_callbacks[SPREADS] = {"p5": 0.4, "p3": 0.0, "p0": 9.0}
+    output = trainer._generate_and_score_completions(batch)
+    own = CANDIDATES - (remedy == "resample_inject")
+    assert drawn == [2 * own, 2 * own]
+    # One photo is known that is not in the step and had some spread.
+    assert photos_of(trainer) == ["p5", "p1"]
+    # Its pixels, and its truth, go with it.
+    pixels = output["pixel_values"].reshape(8, -1)
+    assert (pixels[0] == pixels[3]).all()
+    assert not (pixels[0] == pixels[4]).all()
+    wanted = trainer.processing_class.image_processor([[photos.load("p5")]], return_tensors="pt")
+    assert (wanted["pixel_values"].flatten() == pixels[0]).all()
+    if remedy == "resample_inject":
+        assert texts(trainer, output)[CANDIDATES - 1] == trainer.train_dataset[5]["answer"]
+
+
+def test_the_likelier_the_more_candidates_differed_and_by_seed_and_step(make_trainer):
+    trainer = make_trainer(hard_samples="resample")
+    trainer._inputs = rows(trainer)
+    trainer.state.stateful_callbacks[SPREADS] = {"p2": 0.1, "p3": 0.9}
+
+    def chosen(step):
+        trainer.state.global_step = step
+        trainer._inputs = rows(trainer)
+        trainer._replace_photos([0], [None] * 8)
+        return photos_of(trainer)[0]
+
+    found = [chosen(step) for step in range(200)]
+    assert found == [chosen(step) for step in range(200)]
+    assert 160 < found.count("p3") < 195, "of 200; 180 by its weight"
