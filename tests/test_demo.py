@@ -72,6 +72,8 @@ def test_mlflow_holds_parameters_losses_rewards_and_metrics(run):
     assert run.data.params["sft.learning_rate"] == "0.002"
     assert run.data.params["grpo.num_generations"] == "4"
     assert run.data.params["sft.lora_rank"] == "16"
+    assert run.data.params["sft.model_checkpoint"] == "models/tiny_qwen2_5_vl"
+    assert {"sft.data_sha256", "grpo.data_sha256", "version.trl"} <= run.data.tags.keys()
     assert "sft/loss" in run.data.metrics
     assert {f"grpo/rewards/{name}/mean" for name in SCORES} <= run.data.metrics.keys()
     assert {f"{stage}.map_50" for stage in STAGES} <= run.data.metrics.keys()
@@ -80,9 +82,24 @@ def test_mlflow_holds_parameters_losses_rewards_and_metrics(run):
 def test_mlflow_holds_adapters_tables_and_page(data_dir):
     artifacts = data_dir / "mlruns" / "artifacts"
     files = {path.name for path in artifacts.rglob("*") if path.is_file()}
-    assert {"table_2.csv", "table_3.csv", "report.html", "sft_grpo.json", "grpo.csv"} <= files
+    assert {
+        "table_2.csv",
+        "table_3.csv",
+        "report.html",
+        "sft_grpo.json",
+        "grpo.csv",
+        "candidates.json",
+    } <= files
     adapters = {path.parent.name for path in artifacts.rglob("adapter_model.safetensors")}
     assert adapters == {"sft_adapter", "grpo_adapter"}
+
+
+def test_adapters_are_registered(data_dir, run):
+    client = mlflow.MlflowClient(f"sqlite:///{data_dir}/mlruns/mlflow.db")
+    versions = client.search_model_versions(f"run_id = '{run.info.run_id}'")
+    assert {v.name for v in versions} == {f"lng_kedro.{MODEL}.{stage}" for stage in ("sft", "grpo")}
+    sources = [Path(v.source.removeprefix("file://")) for v in versions]
+    assert all((source / "adapter_model.safetensors").is_file() for source in sources)
 
 
 def test_the_page_stands_alone(data_dir):

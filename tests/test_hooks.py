@@ -82,15 +82,32 @@ class TestMissingMeans:
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
         said = refusal(project, "--pipeline", "sft_training")
         assert said == (
-            "Model 'qwen2_5_vl_7b' needs a CUDA GPU and PyTorch sees none here: run it where there is one, "
-            "or try the demo with `kedro run --env demo`."
+            "Model 'qwen2_5_vl_7b': it needs a CUDA GPU, and PyTorch sees none here "
+            "(the demo needs no GPU: `kedro run --env demo`)"
         )
 
     def test_no_unsloth(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-        monkeypatch.setattr("lng_kedro.hooks.find_spec", lambda name: name != "unsloth")
-        said = refusal(project, "--pipeline", "sft_training", "--params", "model=gemma_3_4b")
-        assert said == "Model 'gemma_3_4b' is trained with Unsloth: pip install -e '.[train,gpu]'"
+        monkeypatch.setattr("lng_kedro.vlm.backend.find_spec", lambda name: None)
+        asked = "model=gemma_3_4b,vlm.models.gemma_3_4b.backend=unsloth"
+        said = refusal(project, "--pipeline", "sft_training", "--params", asked)
+        assert said.startswith(
+            "Model 'gemma_3_4b': backend 'unsloth' is asked for, which is not installed: pip install "
+        )
+
+    def test_a_step_that_does_not_divide(self, project: Path) -> None:
+        asked = "vlm.models.tiny_qwen2_5_vl.per_device_batch=3"
+        said = refusal(project, "--env", "test", "--pipeline", "sft_training", "--params", asked)
+        assert said == (
+            "Model 'tiny_qwen2_5_vl': batch_size x gradient_accumulation = 8 samples a step do not divide into "
+            "1 process(es) with per_device_batch=3; the nearest that do: 2, 4"
+        )
+
+    def test_processes_run_one_training_stage(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        for pipeline in ("__default__", "evaluation", "data_processing"):
+            said = refusal(project, "--env", "test", "--pipeline", pipeline)
+            assert said.startswith("2 processes run one training stage and nothing else: `torchrun ")
 
     def test_no_torch(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("lng_kedro.hooks.find_spec", lambda name: None)

@@ -3,6 +3,8 @@
 import difflib
 import logging
 import re
+from collections.abc import Generator
+from hashlib import sha256
 from importlib.util import find_spec
 from typing import Any
 
@@ -10,9 +12,14 @@ import click
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
-from kedro.io import CatalogProtocol
+from kedro.io import CatalogProtocol, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.validation.exceptions import ParameterValidationError
+
+from lng_kedro.processes import rank, world_size
+from lng_kedro.tracking import register_adapter
+from lng_kedro.training.run import TrainingStopped
+from lng_kedro.vlm.backend import choose_backend
 
 RUNTIME_PARAMETERS = {"model", "raw_dir", "data_dir"}
 """Parameters of the command line that no node reads: they choose models and paths."""
@@ -43,11 +50,84 @@ class PreflightHooks:
         """Checks runtime parameters, inputs, installed extras and the GPU."""
         problem = (
             _unknown_parameter(run_params.get("runtime_params") or {})
+            or _too_many_processes(pipeline)
             or _missing_input(pipeline, catalog, run_params)
             or _missing_means(pipeline, catalog)
         )
         if problem:
             raise click.ClickException(problem)
+
+
+class TrainingHooks:
+    """What a training run needs of Kedro: going on in its MLflow run, one writer, and a clear end."""
+
+    UNFINISHED = "unfinished_command"
+    """Tag of an MLflow run: fingerprint of its command, until it has finished."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Keeps the context, in which kedro-mlflow keeps its configuration."""
+        self._context = context
+
+    @hook_impl(wrapper=True)
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]
+    ) -> Generator[None, None, None]:
+        """Finds the MLflow run of the same command that was cut off, if there is one."""
+        if not pipeline.only_nodes_with_tags("train").nodes:
+            return (yield)
+        if rank():
+            for name in pipeline.all_outputs():
+                catalog[name] = MemoryDataset()  # the first process writes
+            return (yield)
+        import mlflow
+
+        command = _fingerprint(run_params, pipeline, catalog)
+        mlflow_config = self._context.mlflow  # type: ignore[attr-defined]  # kedro-mlflow puts it there
+        experiment = mlflow_config.tracking.experiment.name
+        found = mlflow.search_runs(
+            experiment_names=[experiment],
+            filter_string=f"tags.{self.UNFINISHED} = '{command}'",
+            output_format="list",
+        )
+        if found:
+            mlflow_config.tracking.run.id = found[0].info.run_id
+        result = yield
+        mlflow.set_tag(self.UNFINISHED, command)
+        return result
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        """Makes a stored adapter a version of a registered model."""
+        if dataset_name.endswith("_adapter"):
+            register_adapter(dataset_name)
+
+    # First, while kedro-mlflow's run is open.
+    @hook_impl(tryfirst=True)
+    def after_pipeline_run(self, pipeline: Pipeline) -> None:
+        """The same command, given again, starts another run."""
+        if rank() == 0 and pipeline.only_nodes_with_tags("train").nodes:
+            import mlflow
+
+            mlflow.delete_tag(self.UNFINISHED)
+
+    # Last, after kedro-mlflow has closed its run.
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self, error: Exception) -> None:
+        """Says why training stopped, without a traceback."""
+        if isinstance(error, TrainingStopped):
+            raise click.ClickException(str(error)) from error
+
+
+def _fingerprint(run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> str:
+    """Of all that a command says: its nodes, and the values of their parameters."""
+    names = sorted(name for name in pipeline.inputs() if name.startswith("params:"))
+    said = [
+        str(run_params.get("env")),
+        str(run_params.get("runtime_params")),
+        *(n.name for n in pipeline.nodes),
+    ]
+    return sha256(repr([*said, *(catalog.load(name) for name in names)]).encode()).hexdigest()
 
 
 def _readable(validation: str) -> str:
@@ -75,6 +155,15 @@ def _unknown_parameter(given: dict[str, Any]) -> str | None:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(sorted(known))}."
         return f"There is no parameter '{name}': {hint}"
+    return None
+
+
+def _too_many_processes(pipeline: Pipeline) -> str | None:
+    if world_size() > 1 and (len(pipeline.nodes) > 1 or not pipeline.only_nodes_with_tags("train").nodes):
+        return (
+            f"{world_size()} processes run one training stage and nothing else: "
+            "`torchrun … -m kedro run --pipeline sft_training`, or grpo_training."
+        )
     return None
 
 
@@ -106,14 +195,11 @@ def _missing_means(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> st
     if "params:vlm" not in pipeline.inputs():
         return None
     vlm = catalog.load("params:vlm")
-    if vlm.spec.device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            return (
-                f"Model '{vlm.model}' needs a CUDA GPU and PyTorch sees none here: "
-                "run it where there is one, or try the demo with `kedro run --env demo`."
-            )
-    if vlm.spec.backend == "unsloth" and not find_spec("unsloth"):
-        return f"Model '{vlm.model}' is trained with Unsloth: pip install -e '.[train,gpu]'"
+    try:
+        choose_backend(vlm.spec)
+        for name in sorted(pipeline.inputs() & {"params:sft_training", "params:grpo_training"}):
+            catalog.load(name).micro_batches(vlm.spec)
+    except ValueError as error:
+        hint = "" if vlm.spec.device == "cpu" else " (the demo needs no GPU: `kedro run --env demo`)"
+        return f"Model '{vlm.model}': {error}{hint}"
     return None

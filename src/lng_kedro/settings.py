@@ -1,8 +1,12 @@
 """Kedro's project settings."""
 
-from lng_kedro.hooks import PreflightHooks
+from lng_kedro.hooks import PreflightHooks, TrainingHooks
+from lng_kedro.processes import rank
 
-HOOKS = (PreflightHooks(),)
+HOOKS = (TrainingHooks(), PreflightHooks())
+
+# Of several training processes one writes.
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",) if rank() else ()
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

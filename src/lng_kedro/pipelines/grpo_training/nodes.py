@@ -7,7 +7,7 @@ import pandas as pd
 
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.taxonomy import Taxonomy
-from lng_kedro.tracking import log_stage
+from lng_kedro.tracking import track_stage
 from lng_kedro.training.grpo import train_grpo
 from lng_kedro.training.params import GrpoParams
 from lng_kedro.vlm.spec import VlmParams
@@ -21,12 +21,14 @@ def grpo(
     params: GrpoParams,
     adapter: Path,
 ) -> tuple[Any, pd.DataFrame]:
-    """Trains the SFT adapter further; MLflow gets parameters and rewards under ``grpo``."""
-    return train_grpo(samples, photos, taxonomy, vlm, params, log_stage("grpo", params), adapter)
+    """Trains the SFT adapter further; MLflow is told under ``grpo``."""
+    tracker = track_stage("grpo", samples, photos, vlm, params)
+    return train_grpo(samples, photos, taxonomy, vlm, params, tracker, adapter)
 
 
 def grpo_only(
     samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy, vlm: VlmParams, params: GrpoParams
 ) -> tuple[Any, pd.DataFrame]:
-    """Trains a new adapter by GRPO alone; MLflow gets parameters and rewards under ``grpo_only``."""
-    return train_grpo(samples, photos, taxonomy, vlm, params, log_stage("grpo_only", params), None)
+    """Trains a new adapter by GRPO alone; MLflow is told under ``grpo_only``."""
+    tracker = track_stage("grpo_only", samples, photos, vlm, params)
+    return train_grpo(samples, photos, taxonomy, vlm, params, tracker, None)

@@ -1,0 +1,118 @@
+"""Both stages by the real command: killed, interrupted, and on two processes."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODEL = "tiny_qwen2_5_vl"
+# Saved and logged at each step, of which SFT has four and GRPO three.
+STEPS = ["sft_training.save_steps=1", "grpo_training.save_steps=1"]
+
+
+def command(data_dir: Path, *pipelines: str, launcher: tuple[str, ...] = (sys.executable,), **more: object):
+    settings = [f"data_dir={data_dir}", *STEPS, *(f"{k.replace('__', '.')}={v}" for k, v in more.items())]
+    run = ["-m", "kedro", "run", "--env", "test", "--pipelines", ",".join(pipelines)]
+    return [*launcher, *run, "--params", ",".join(settings)]
+
+
+def finish(arguments: list[str]) -> str:
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def stop(arguments: list[str], checkpoints: Path, step: int, number: signal.Signals) -> tuple[int, str]:
+    """Starts a command, and sends it a signal when the checkpoint of a step is whole."""
+    process = subprocess.Popen(
+        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    deadline = time.monotonic() + 300
+    while not list(checkpoints.glob(f"**/checkpoint-{step}/whole")):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0][-3000:]
+        time.sleep(0.02)
+    process.send_signal(number)
+    said, _ = process.communicate()
+    return process.returncode, said
+
+
+def weights(data_dir: Path, name: str) -> bytes:
+    return (data_dir / "06_models" / MODEL / name / "adapter_model.safetensors").read_bytes()
+
+
+def runs(data_dir: Path) -> list:
+    client = mlflow.MlflowClient(f"sqlite:///{data_dir}/mlruns/mlflow.db")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "lng_kedro"]
+    return client.search_runs([experiment.experiment_id])
+
+
+@pytest.fixture(scope="module")
+def processed(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("processed")
+    finish(command(folder, "data_processing"))
+    shutil.rmtree(folder / "mlruns")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unbroken(processed: Path, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("unbroken") / "data"
+    shutil.copytree(processed, folder)
+    finish(command(folder, "sft_training", "grpo_training"))
+    return folder
+
+
+def test_killed_in_one_stage_and_interrupted_in_the_other_it_ends_the_same(
+    processed: Path, unbroken: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(processed, folder)
+    whole = command(folder, "sft_training", "grpo_training")
+    stages = {name: folder / "06_models" / MODEL / f"{name}_checkpoints" for name in ("sft", "grpo")}
+
+    code, _ = stop(whole, stages["sft"], 2, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    code, said = stop(whole, stages["grpo"], 1, signal.SIGINT)
+    assert code == 1
+    assert "Traceback" not in said
+    (line,) = [line for line in said.splitlines() if line.startswith("Error: ")]
+    assert line.startswith("Error: Interrupted. The same command goes on from step ")
+    finish(whole)
+
+    for name in ("sft_adapter", "grpo_adapter"):
+        assert weights(folder, name) == weights(unbroken, name)
+    for stage in ("sft", "grpo"):
+        file = f"08_reporting/history/{MODEL}/{stage}.csv"
+        found, wanted = (pd.read_csv(d / file) for d in (folder, unbroken))
+        assert found["loss"].tolist() == wanted["loss"].tolist()
+    (run,) = runs(folder)
+    assert run.info.status == "FINISHED"
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
+    for stage, count in (("sft", 4), ("grpo", 3)):
+        steps = {point.step for point in client.get_metric_history(run.info.run_id, f"{stage}/loss")}
+        assert steps == set(range(1, count + 1))
+    # It has ended: the same command is another run now.
+    assert "unfinished_command" not in run.data.tags
+
+
+def test_two_processes_train_as_one_and_one_of_them_writes(
+    processed: Path, unbroken: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(processed, folder)
+    launcher = (str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2")
+    finish(command(folder, "sft_training", launcher=launcher))
+    file = f"08_reporting/history/{MODEL}/sft.csv"
+    found, wanted = (pd.read_csv(d / file)["loss"].tolist() for d in (folder, unbroken))
+    # The fourth step is what is left over, which accelerate fills up to two equal parts.
+    assert found[:3] == pytest.approx(wanted[:3], abs=1e-5)
+    assert len(found) == 4
+    (run,) = runs(folder)
+    assert run.data.tags["sft.processes"] == "2"
