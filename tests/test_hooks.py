@@ -99,8 +99,8 @@ class TestMissingMeans:
         asked = "vlm.models.tiny_qwen2_5_vl.per_device_batch=3"
         said = refusal(project, "--env", "test", "--pipeline", "sft_training", "--params", asked)
         assert said == (
-            "Model 'tiny_qwen2_5_vl': batch_size x gradient_accumulation = 8 samples a step do not divide into "
-            "1 process(es) with per_device_batch=3; the nearest that do: 2, 4"
+            "Model 'tiny_qwen2_5_vl': batch_size x gradient_accumulation = 8 samples a step do not divide "
+            "into 1 process(es) with per_device_batch=3; the nearest that do: 2, 4"
         )
 
     def test_processes_run_one_training_stage(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from lng_kedro.imaging import PhotoFolder
 from lng_kedro.rewards import build_rewards
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.training.data import grpo_dataset
+from lng_kedro.training.memory import check_gpu
 from lng_kedro.training.order import SimilarLengths
 from lng_kedro.training.params import GrpoParams
 from lng_kedro.training.run import Tracker, check_arguments, fit, last_checkpoint, run_folder
@@ -52,6 +53,7 @@ def train_grpo(
         *samples["ground_truth"],
     )
     arguments = params.arguments(vlm_params.spec, folder)
+    check_gpu(vlm_params, params, samples, taxonomy)
     # A run that goes on must be given its own adapter here: where a reference policy lies beside it in the
     # checkpoint, the trainer restores that one only, and would train from the start again without a word.
     start = last_checkpoint(folder) or adapter

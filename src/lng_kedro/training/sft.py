@@ -7,10 +7,12 @@ import pandas as pd
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.training.data import sft_dataset
+from lng_kedro.training.memory import check_gpu
 from lng_kedro.training.order import SimilarLengths
 from lng_kedro.training.params import SftParams
 from lng_kedro.training.run import Tracker, check_arguments, fit, run_folder
 from lng_kedro.vlm.load import load_vlm
+from lng_kedro.vlm.photos_once import encode_photos_once
 from lng_kedro.vlm.spec import VlmParams
 
 
@@ -44,6 +46,7 @@ def train_sft(
         *samples["ground_truth"],
     )
     arguments = params.arguments(vlm_params.spec, folder)
+    check_gpu(vlm_params, params, samples, taxonomy)
     vlm = load_vlm(
         vlm_params,
         new_adapter=params.lora,
@@ -51,6 +54,8 @@ def train_sft(
         seed=params.seed,
         gradient_checkpointing=params.gradient_checkpointing,
     )
+    if vlm_params.spec.lora_targets == "language_attention":
+        encode_photos_once(vlm.model, keep=params.samples_per_step)
     arguments |= {
         # No cut at a length: it could fall among the photo's tokens.
         "max_length": vlm.max_length,

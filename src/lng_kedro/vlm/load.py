@@ -11,6 +11,9 @@ from lng_kedro.vlm.spec import LoraParams, ModelSpec, VlmParams
 
 logger = logging.getLogger(__name__)
 
+KEPT_16BIT = ["lm_head", "model.visual", "model.vision_tower", "model.multi_modal_projector"]
+"""What 4bit leaves alone, as Unsloth does: boxes are found by the vision tower."""
+
 
 @dataclass(frozen=True)
 class Vlm:
@@ -132,6 +135,7 @@ def _load_transformers(
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=torch.bfloat16,
+            llm_int8_skip_modules=KEPT_16BIT,
         )
     processor = AutoProcessor.from_pretrained(spec.checkpoint, revision=spec.revision)
     model = AutoModelForImageTextToText.from_pretrained(

@@ -33,11 +33,13 @@ def encode_photos_once(model: Any, keep: int) -> None:
         photos = pixel_values.reshape(count, -1, *pixel_values.shape[1:])
         kinds = _fingerprints(photos.flatten(1)).tolist()
         known = {} if learns else kept
-        new = {kind: i for i, kind in reversed(list(enumerate(kinds))) if kind not in known}
+        new = {kind: kinds.index(kind) for kind in kinds if kind not in known}
         if new:
             first = list(new.values())
             one_each = photos[first].reshape(-1, *pixel_values.shape[1:])
-            features = encode(one_each, *(s[first] for s in sizes), **options).pooler_output
+            # With gradient checkpointing transformers lets gradients into a frozen tower, for nothing.
+            with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+                features = encode(one_each, *(s[first] for s in sizes), **options).pooler_output
             as_tensor = isinstance(features, torch.Tensor)
             known.update(zip(new, features, strict=True))
         rows = [known[kind] for kind in kinds]

@@ -1,0 +1,46 @@
+"""This project's own commands. Kedro looks for the group `cli` here and adds it to its commands."""
+
+from importlib.util import find_spec
+
+import click
+from kedro.framework.cli.utils import env_option
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import ProjectMetadata
+
+ASSUMED = """
+GiB at the moment of a stage that takes most. Assumed are plain transformers (Unsloth should take less),
+fused attention, prompts of {characters} characters a token, answers of grpo_training.max_completion_length
+tokens in both stages, {context} GiB for CUDA, and {fragmentation:.0%} of activations, logits and cache
+lost to fragmentation. A 24 GB card has some 23.6 GiB: nvidia-smi tells."""
+
+
+@click.group(name="lng_kedro")
+def cli() -> None:
+    """Commands of lng_kedro."""
+
+
+@cli.command()
+@env_option
+@click.option(
+    "--gpu-gib",
+    type=click.FloatRange(min=0, min_open=True),
+    default=24.0,
+    show_default=True,
+    help="Memory of one GPU in GiB.",
+)
+@click.pass_obj
+def memory(metadata: ProjectMetadata, env: str | None, gpu_gib: float) -> None:
+    """Predict the GPU memory of both training stages of every model."""
+    if not (find_spec("torch") and find_spec("peft")):
+        raise click.ClickException("Predictions need the extra `train`: pip install -e '.[train]'")
+    from lng_kedro.training.memory import CHARACTERS_PER_TOKEN, CONTEXT, FRAGMENTATION, GIB, memory_table
+
+    params = KedroSession.create(project_path=metadata.project_path, env=env).load_context().params
+    grpo = params["grpo_training"]
+    stages, longest = [params["sft_training"], grpo], grpo.max_completion_length
+    table = memory_table(params["vlm"], stages, params["taxonomy"], gpu_gib * GIB, longest)
+    click.echo(table.drop(columns="advice").to_string(index=False, float_format="{:.2f}".format))
+    for row in table[~table["fits"]].itertuples():
+        click.echo(f"\n{row.model}, {row.stage}: {row.advice}.")
+    figures = {"characters": CHARACTERS_PER_TOKEN, "context": CONTEXT / GIB, "fragmentation": FRAGMENTATION}
+    click.echo(ASSUMED.format(**figures))
