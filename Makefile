@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
+UNSLOTH := .venv/unsloth/.installed
 SEEDS ?= 1 2 3
 
 .PHONY: demo study test lint viz mlflow bench base-model
@@ -16,7 +17,7 @@ study: $(READY)  ## the demo and GRPO without SFT, three times: mean and spread 
 		|| exit 1; done
 	$(BIN)/kedro run --env demo --pipeline study_table
 
-test: $(READY)  ## all tests
+test: $(READY) $(UNSLOTH)  ## all tests
 	$(BIN)/pytest
 
 lint: $(READY)  ## style, types, layers
@@ -41,4 +42,11 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,viz,dev]'
+	touch $@
+
+# Beside the environment: on a CPU only tests can use it, and it would slow every start. Of what it depends on, the
+# rest needs a GPU.
+$(UNSLOTH): pyproject.toml constraints.txt $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps --target .venv/unsloth --upgrade \
+		unsloth unsloth_zoo bitsandbytes
 	touch $@

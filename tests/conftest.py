@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from lng_kedro.vlm.spec import VlmParams
 from tests.checkpoints import make_checkpoint
 
 ROOT = Path(__file__).parents[1]
+# Unsloth and bitsandbytes, which `make test` installs beside the environment.
+UNSLOTH = ROOT / ".venv/unsloth"
+sys.path.append(str(UNSLOTH))
 TAXONOMY_FILE = ROOT / "conf/base/parameters/taxonomy.yml"
 
 

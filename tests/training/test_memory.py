@@ -246,7 +246,6 @@ class TestMeasured:
         assert kept < predicted if spec.family == "gemma3" else kept == predicted
 
     def test_four_bits(self, family_params):
-        pytest.importorskip("bitsandbytes")
         from transformers import BitsAndBytesConfig
 
         spec = changed(family_params.spec, precision="4bit", device="cuda")
@@ -269,7 +268,8 @@ class TestMeasured:
         assert predicted == pytest.approx(measured, rel=0.01)
 
     def test_optimizer_in_eight_bits(self):
-        bitsandbytes = pytest.importorskip("bitsandbytes")
+        import bitsandbytes
+
         for shape in ((16, 255), (16, 2056)):
             weight = torch.nn.Parameter(torch.zeros(shape))
             weight.grad = torch.ones(shape)

@@ -13,7 +13,7 @@ from lng_kedro.training.grpo import train_grpo
 from lng_kedro.training.sft import train_sft
 from lng_kedro.vlm.spec import VlmParams
 from tests.checkpoints import make_checkpoint
-from tests.conftest import FAMILIES, ROOT
+from tests.conftest import FAMILIES, ROOT, UNSLOTH
 from tests.training.notes import Notes
 from tests.training.test_grpo import grpo_params
 from tests.training.test_sft import sft_params
@@ -59,7 +59,7 @@ def folder(samples, photos, taxonomy, vlm_params, tmp_path_factory):
     done = subprocess.run(
         [sys.executable, "tests/vlm/unsloth_on_cpu.py", str(folder)],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{UNSLOTH}"},
         capture_output=True,
         text=True,
         check=False,
@@ -100,7 +100,10 @@ def test_its_adapter_is_as_peft_stores_it(folder, family):
 
 def test_it_must_come_before_what_it_patches():
     code = "import peft, lng_kedro.vlm.unsloth_model"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": str(UNSLOTH)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
     assert done.stderr.splitlines()[-1] == (
         "ImportError: Unsloth must be imported before peft, transformers, which it patches"
     )
