@@ -19,7 +19,7 @@ import yaml
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from PIL import Image, ImageFile
-from transformers import AutoModelForImageTextToText, AutoProcessor, TrainerCallback
+from transformers import AutoModelForImageTextToText, AutoProcessor, PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 from lng_kedro.imaging import PhotoFolder
@@ -129,6 +129,9 @@ class Watch(TrainerCallback):
         self.figures_of.append(values)
 
     def candidates(self, rows) -> None:
+        pass
+
+    def configuration(self, values) -> None:
         pass
 
     def result(self, decoded: int, photos: int, encoded: int = 0) -> dict:
@@ -246,6 +249,7 @@ def bare_sft(data) -> dict:
         processing_class=processor,
         callbacks=[watch],
     )
+    trainer.remove_callback(PrinterCallback)
     with Decoded() as decoded:
         trainer.train()
     return watch.result(decoded.count, PHOTOS)
@@ -287,6 +291,7 @@ def bare_grpo(data, encode_once: bool = False) -> dict:
         processing_class=processor,
         callbacks=[watch],
     )
+    trainer.remove_callback(PrinterCallback)
     with Decoded() as decoded:
         trainer.train()
     return watch.result(decoded.count, STEPS * 2, sum(encoded))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from lng_kedro.imaging import PhotoFolder
@@ -19,6 +20,13 @@ ROOT = Path(__file__).parents[1]
 UNSLOTH = ROOT / ".venv/unsloth"
 sys.path.append(str(UNSLOTH))
 TAXONOMY_FILE = ROOT / "conf/base/parameters/taxonomy.yml"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselects what needs a GPU where there is none."""
+    if not torch.cuda.is_available():
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("gpu")])
+        items[:] = [item for item in items if not item.get_closest_marker("gpu")]
 
 
 @pytest.fixture(scope="session")

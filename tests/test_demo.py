@@ -89,6 +89,7 @@ def test_mlflow_holds_adapters_tables_and_page(data_dir):
         "sft_grpo.json",
         "grpo.csv",
         "candidates.json",
+        "arguments.json",
     } <= files
     adapters = {path.parent.name for path in artifacts.rglob("adapter_model.safetensors")}
     assert adapters == {"sft_adapter", "grpo_adapter"}

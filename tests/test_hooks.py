@@ -83,7 +83,7 @@ class TestMissingMeans:
         said = refusal(project, "--pipeline", "sft_training")
         assert said == (
             "Model 'qwen2_5_vl_7b': it needs a CUDA GPU, and PyTorch sees none here "
-            "(the demo needs no GPU: `kedro run --env demo`)"
+            "(the demo needs none: `kedro run --env demo`)"
         )
 
     def test_no_unsloth(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,11 @@ from kedro.validation.exceptions import ParameterValidationError
 
 from lng_kedro.processes import rank, world_size
 from lng_kedro.tracking import register_adapter
-from lng_kedro.training.run import TrainingStopped
-from lng_kedro.vlm.backend import choose_backend
+from lng_kedro.training.run import TrainingStopped, forget_finished
+from lng_kedro.vlm.backend import INSTALL_UNSLOTH, choose_backend
+
+STAGES = {"params:sft_training", "params:grpo_training"}
+"""Parameters of the training stages."""
 
 RUNTIME_PARAMETERS = {"model", "raw_dir", "data_dir"}
 """Parameters of the command line that no node reads: they choose models and paths."""
@@ -93,7 +96,8 @@ class TrainingHooks:
         if found:
             mlflow_config.tracking.run.id = found[0].info.run_id
         result = yield
-        mlflow.set_tag(self.UNFINISHED, command)
+        if mlflow.active_run():
+            mlflow.set_tag(self.UNFINISHED, command)
         return result
 
     @hook_impl
@@ -104,12 +108,16 @@ class TrainingHooks:
 
     # First, while kedro-mlflow's run is open.
     @hook_impl(tryfirst=True)
-    def after_pipeline_run(self, pipeline: Pipeline) -> None:
-        """The same command, given again, starts another run."""
-        if rank() == 0 and pipeline.only_nodes_with_tags("train").nodes:
-            import mlflow
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> None:
+        """The same command, given again, starts anew."""
+        if rank() or not pipeline.only_nodes_with_tags("train").nodes:
+            return
+        import mlflow
 
+        if mlflow.active_run():
             mlflow.delete_tag(self.UNFINISHED)
+        for name in pipeline.inputs() & STAGES:
+            forget_finished(catalog.load(name).work_dir)
 
     # Last, after kedro-mlflow has closed its run.
     @hook_impl(trylast=True)
@@ -162,7 +170,7 @@ def _too_many_processes(pipeline: Pipeline) -> str | None:
     if world_size() > 1 and (len(pipeline.nodes) > 1 or not pipeline.only_nodes_with_tags("train").nodes):
         return (
             f"{world_size()} processes run one training stage and nothing else: "
-            "`torchrun … -m kedro run --pipeline sft_training`, or grpo_training."
+            "`torchrun --shutdown-timeout 600 … -m kedro run --pipeline sft_training`, or grpo_training."
         )
     return None
 
@@ -197,9 +205,25 @@ def _missing_means(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> st
     vlm = catalog.load("params:vlm")
     try:
         choose_backend(vlm.spec)
-        for name in sorted(pipeline.inputs() & {"params:sft_training", "params:grpo_training"}):
-            catalog.load(name).micro_batches(vlm.spec)
+        for name in sorted(pipeline.inputs() & STAGES):
+            params = catalog.load(name)
+            params.micro_batches(vlm.spec)
+            few_bits = "8bit" in params.optimizer or vlm.spec.precision == "4bit"
+            if few_bits and not find_spec("bitsandbytes"):
+                return f"Numbers of 4 and 8 bits need bitsandbytes: {INSTALL_UNSLOTH}"
     except ValueError as error:
-        hint = "" if vlm.spec.device == "cpu" else " (the demo needs no GPU: `kedro run --env demo`)"
-        return f"Model '{vlm.model}': {error}{hint}"
+        return f"Model '{vlm.model}': {error}"
+    if STAGES & pipeline.inputs() and vlm.spec.device == "cuda" and world_size() == 1:
+        return _one_gpu()
+    return None
+
+
+def _one_gpu() -> str | None:
+    import torch
+
+    if (count := torch.cuda.device_count()) > 1:
+        return (
+            f"PyTorch sees {count} GPUs, and a single process would divide each batch among them. Use one "
+            f"with CUDA_VISIBLE_DEVICES=0, or all with `torchrun --nproc-per-node {count} -m kedro run …`."
+        )
     return None

@@ -1,10 +1,8 @@
 """What MLflow holds of a training run beside kedro-mlflow's own records."""
 
-import json
 import logging
 import os
 from contextlib import suppress
-from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
@@ -14,6 +12,7 @@ import pandas as pd
 
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.processes import rank, world_size
+from lng_kedro.training.data import data_hash
 from lng_kedro.training.params import TrainingParams
 from lng_kedro.training.run import Tracker
 from lng_kedro.vlm.spec import VlmParams
@@ -58,15 +57,6 @@ def track_stage(
     return _Stage(stage, photos, run.info.run_id)
 
 
-def data_hash(samples: pd.DataFrame, photos: PhotoFolder) -> str:
-    """SHA-256 of samples in their order: ids, true answers and the bytes of the photos."""
-    whole = sha256()
-    for photo_id, truth in zip(samples["photo_id"], samples["ground_truth"], strict=True):
-        photo = sha256(photos.path(photo_id).read_bytes()).hexdigest()
-        whole.update(json.dumps([photo_id, truth, photo]).encode())
-    return whole.hexdigest()
-
-
 def register_adapter(dataset_name: str) -> None:
     """Makes a stored adapter of the active run a version of ``lng_kedro.<model>.<stage>``, once a run.
 
@@ -105,6 +95,9 @@ def _active_run() -> Any:
 
 
 class _Nobody:
+    def configuration(self, values: dict[str, Any]) -> None:
+        pass
+
     def figures(self, values: dict[str, float], step: int) -> None:
         pass
 
@@ -120,6 +113,12 @@ class _Stage:
         self._photos = photos
         self._run_id = run_id
         self._gpu_is_told = False
+
+    def configuration(self, values: dict[str, Any]) -> None:
+        """As a file beside the candidates."""
+        import mlflow
+
+        mlflow.log_dict(values, f"{self._stage}/arguments.json", run_id=self._run_id)
 
     def figures(self, values: dict[str, float], step: int) -> None:
         """As metrics; one that is no finite number is a gap in its curve."""

@@ -10,6 +10,9 @@ class Notes:
         self.shown = []
         self._at_step = at_step
 
+    def configuration(self, values):
+        self.arguments = values
+
     def figures(self, values, step):
         self.steps.append((step, values))
         self._at_step(step)

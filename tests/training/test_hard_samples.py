@@ -163,24 +163,24 @@ def test_groups_without_spread_are_drawn_once_more_and_no_oftener(make_trainer, 
 
 
 @pytest.mark.parametrize("remedy", ["resample", "resample_inject"])
-def test_a_group_without_spread_makes_room_for_a_photo_that_had_some(make_trainer, drawn, remedy, photos):
+def test_a_mastered_photo_makes_room_for_one_whose_candidates_differed(make_trainer, drawn, remedy, photos):
     trainer = make_trainer(hard_samples=remedy)
-    trainer.state.stateful_callbacks[SPREADS] = {"p5": 0.4, "p3": 0.0, "p0": 9.0}
     batch = rows(trainer)
-    if remedy == "resample_inject":
-        # With the truth in its group only a mastered photo has none: what the model says is the truth.
-        said = texts(trainer, trainer._generate_and_score_completions(list(batch)))
-        for row, own in zip(batch, [said[0]] * CANDIDATES + [said[CANDIDATES]] * CANDIDATES, strict=True):
-            row["answer"] = own
-            row["ground_truth"] = own.partition("<answer>")[2].partition("</answer>")[0]
+    # What the model says about each photo is declared its truth.
+    said = texts(trainer, trainer._generate_and_score_completions(list(batch)))
+    for row, own in zip(batch, [said[0]] * CANDIDATES + [said[CANDIDATES]] * CANDIDATES, strict=True):
+        row["answer"] = own
+        row["ground_truth"] = own.partition("<answer>")[2].partition("</answer>")[0]
+        if remedy == "resample_inject":
             trainer._truths[own] = trainer._tokens(row["prompt"], own)
-        drawn.clear()
-        trainer.state.stateful_callbacks[SPREADS] = {"p5": 0.4, "p3": 0.0, "p0": 9.0}
+    drawn.clear()
+    trainer.state.stateful_callbacks[SPREADS] = {"p5": 0.4, "p3": 0.0, "p0": 9.0}
     output = trainer._generate_and_score_completions(batch)
     own = CANDIDATES - (remedy == "resample_inject")
-    assert drawn == [2 * own, 2 * own]
-    # One photo is known that is not in the step and had some spread.
+    # One photo is known that is not in the step and had some spread; the other group stays.
+    assert drawn == [2 * own, own]
     assert photos_of(trainer) == ["p5", "p1"]
+    assert trainer._metrics["train"]["redrawn"][-1] == 0.5
     # Its pixels, and its truth, go with it.
     pixels = output["pixel_values"].reshape(8, -1)
     assert (pixels[0] == pixels[3]).all()
@@ -189,6 +189,15 @@ def test_a_group_without_spread_makes_room_for_a_photo_that_had_some(make_traine
     assert (wanted["pixel_values"].flatten() == pixels[0]).all()
     if remedy == "resample_inject":
         assert texts(trainer, output)[CANDIDATES - 1] == trainer.train_dataset[5]["answer"]
+
+
+def test_a_group_that_fails_is_not_drawn_again_where_the_truth_teaches(make_trainer, drawn):
+    trainer = make_trainer(hard_samples="resample_inject")
+    trainer.state.stateful_callbacks[SPREADS] = {"p5": 0.4}
+    trainer._generate_and_score_completions(rows(trainer))
+    assert drawn == [2 * (CANDIDATES - 1)]
+    assert photos_of(trainer) == ["p0", "p1"]
+    assert trainer._metrics["train"]["redrawn"] == trainer._metrics["train"]["zero_spread"] == [0]
 
 
 def test_the_likelier_the_more_candidates_differed_and_by_seed_and_step(make_trainer):

@@ -361,7 +361,7 @@ class TestPredictions:
         adapter = 7_372_800
         assert full.weights == 2 * 3_754_622_976
         assert small.weights == pytest.approx(0.515869 * 2_774_532_096 + 2 * 980_090_880)
-        assert (full.adapter, small.adapter) == (8 * adapter, 6 * adapter)
+        assert (full.adapter, small.adapter) == (8 * adapter, 8 * adapter)
         assert predict(spec, changed(grpo_stage, beta=0.0), Lengths(400, 0)).adapter == 4 * adapter
         assert predict(spec, sft_stage, Lengths(400, 0)).adapter == 4 * adapter
 

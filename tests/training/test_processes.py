@@ -16,9 +16,10 @@ from tests.training.test_sft import sft_params
 TORCHRUN = str(Path(sys.executable).with_name("torchrun"))
 
 
-def test_grpo_on_two_processes_is_grpo_on_one(samples, photos, vlm_params, tmp_path):
-    """A group on each, with its truth; next to no randomness, since each process has its own."""
-    params = grpo_params(
+@pytest.fixture
+def folder(samples, photos, vlm_params, tmp_path):
+    # A group on each process, with its truth; next to no randomness, since each process has its own.
+    grpo = grpo_params(
         tmp_path,
         temperature=0.02,
         hard_samples="resample_inject",
@@ -27,33 +28,53 @@ def test_grpo_on_two_processes_is_grpo_on_one(samples, photos, vlm_params, tmp_p
         batch_size=8,
         beta=0.0,
     )
+    stages = {"vlm": vlm_params, "sft": sft_params(tmp_path), "grpo": grpo}
+    given = {name: params.model_dump(mode="json") for name, params in stages.items()}
+    (tmp_path / "given.json").write_text(json.dumps(given))
     samples.to_parquet(tmp_path / "samples.parquet")
     (tmp_path / "photos").symlink_to(photos.root)
-    given = {"vlm": vlm_params.model_dump(mode="json"), "grpo": params.model_dump(mode="json")}
-    (tmp_path / "given.json").write_text(json.dumps(given))
-    figures = []
-    for count in ("1", "2"):
-        command = [
-            TORCHRUN,
-            "--nproc-per-node",
-            count,
-            "tests/training/grpo_on_processes.py",
-            str(tmp_path),
-            count,
-        ]
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
-        steps = [
-            values for _, values in json.loads((tmp_path / f"{count}.json").read_text()) if "loss" in values
-        ]
-        figures.append(
-            {k: [v[k] for v in steps] for k in ("loss", "grad_norm", "reward", "shortfall", "num_tokens")}
-        )
-    one, two = figures
-    assert len(one["loss"]) == 2
-    assert max(map(abs, one["loss"])) > 0.01
-    assert two == {name: pytest.approx(values, rel=1e-4, abs=1e-5) for name, values in one.items()}
+    return tmp_path
+
+
+def run(folder, processes, *arguments):
+    """Exit status, and what it said."""
+    command = [TORCHRUN, "--nproc-per-node", str(processes), "tests/training/on_processes.py", str(folder)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stderr[-3000:]
+
+
+def figures(folder, name):
+    steps = json.loads((folder / f"{name}.json").read_text())
+    return {step: values for step, values in steps if "loss" in values}
+
+
+def test_grpo_on_two_processes_is_grpo_on_one(folder):
+    for count in (1, 2):
+        code, said = run(folder, count, "grpo", str(count))
+        assert code == 0, said
+    one, two = figures(folder, "1"), figures(folder, "2")
+    assert len(one) == 2
+    assert max(abs(values["loss"]) for values in one.values()) > 0.01
+    for name in ("loss", "grad_norm", "reward", "shortfall", "num_tokens"):
+        found, wanted = ([values[name] for values in steps.values()] for steps in (two, one))
+        assert found == pytest.approx(wanted, rel=1e-4, abs=1e-5), name
+
+
+def test_two_processes_go_on_in_the_middle_of_the_second_epoch(folder):
+    """A process dies, and the other with it; the samples that follow are those that would have followed."""
+    code, said = run(folder, 2, "sft", "unbroken")
+    assert code == 0, said
+    code, _ = run(folder, 2, "sft", "broken", "4")  # of four steps in two epochs; three are saved
+    assert code != 0
+    code, said = run(folder, 2, "sft", "broken")
+    assert code == 0, said
+    unbroken, rest = figures(folder, "unbroken"), figures(folder, "broken")
+    assert list(rest) == [4]
+    assert rest[4]["loss"] == unbroken[4]["loss"]
+    assert rest[4]["grad_norm"] == unbroken[4]["grad_norm"]
 
 
 @pytest.mark.parametrize(

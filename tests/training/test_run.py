@@ -13,6 +13,7 @@ from lng_kedro.training.run import (
     WHOLE,
     TrainingStopped,
     check_arguments,
+    forget_finished,
     last_checkpoint,
     mark_whole,
     run_folder,
@@ -93,7 +94,9 @@ def test_a_full_disk_leaves_the_last_checkpoint(train, tmp_path, file):
     wanted, _ = train("unbroken")
     with pytest.raises(TrainingStopped) as stopped:
         train(at_step=fill)
-    assert str(stopped.value).startswith(f"{run_of(tmp_path / 'work')} cannot be written (")
+    assert str(stopped.value).startswith(
+        f"{run_of(tmp_path / 'work')} cannot be written, is its disk full? ("
+    )
     assert "The same command goes on from step 2 (" in str(stopped.value)
     found, steps = train()
     assert steps[0][0] == 3
@@ -144,9 +147,11 @@ def test_a_checkpoint_that_was_cut_off_is_not_taken_and_goes(tmp_path):
     assert last_checkpoint(folder) == folder / "checkpoint-10"
     assert run_folder(tmp_path, "a") == folder
     assert sorted(p.name for p in folder.iterdir()) == ["checkpoint-10", "checkpoint-9"]
+    (folder / "photos").mkdir()
     assert run_folder(tmp_path, "b") != folder
-    assert not folder.exists(), "the checkpoints of another run are left"
-    assert last_checkpoint(folder) is None
+    assert last_checkpoint(folder) == folder / "checkpoint-10", "another run's checkpoints are gone"
+    assert not (folder / "photos").exists()
+    assert last_checkpoint(run_folder(tmp_path, "b")) is None
 
 
 def test_whole_says_a_file_in_the_checkpoint(tmp_path):
@@ -155,11 +160,44 @@ def test_whole_says_a_file_in_the_checkpoint(tmp_path):
 
 
 def test_another_process_than_the_first_deletes_nothing(tmp_path, monkeypatch):
-    other = run_folder(tmp_path, "a")
-    other.mkdir(parents=True)
     monkeypatch.setenv("RANK", "1")
-    run_folder(tmp_path, "b")
-    assert other.exists()
+    cut_off = run_folder(tmp_path, "a") / "checkpoint-1"
+    cut_off.mkdir(parents=True)
+    run_folder(tmp_path, "a")
+    assert cut_off.exists()
+
+
+def test_a_run_that_has_ended_is_not_trained_further_and_goes_when_its_adapter_is_stored(train, tmp_path):
+    """A part of an epoch: its last step is not the epoch's."""
+    wanted, _ = train(epochs=1.5)
+    found, steps = train(epochs=1.5)
+    assert steps == []
+    assert same(found, wanted)
+    forget_finished(tmp_path / "work")
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_a_run_that_has_not_ended_is_not_forgotten(train, tmp_path):
+    def fail(step):
+        raise ValueError("a defect")
+
+    with pytest.raises(ValueError, match="a defect"):
+        train(at_step=lambda step: fail(step) if step == 2 else None)
+    forget_finished(tmp_path / "work")
+    assert last_checkpoint(run_of(tmp_path / "work")).name == "checkpoint-1"
+
+
+def test_what_does_not_change_the_weights_does_not_start_anew(train, tmp_path):
+    """As a smaller batch on the GPU, which is advised where memory ran out."""
+
+    def fail(step):
+        if step == 3:
+            raise ValueError("out of memory")
+
+    with pytest.raises(ValueError, match="out of memory"):
+        train(at_step=fail)
+    _, steps = train(save_steps=2, logging_steps=2)
+    assert steps[0][0] > 2
 
 
 def test_a_value_that_the_trainer_changed_is_an_error():

@@ -58,6 +58,7 @@ def test_loss_falls_and_is_told(trained):
     first, second = history["loss"].iloc[:2], history["loss"].iloc[2:]
     assert second.mean() < first.mean(), "of two epochs"
     assert [step for step, values in steps if "loss" in values] == [1, 2, 3, 4]
+    assert all("tokens_per_second" in values for step, values in steps if step > 1 and "loss" in values)
 
 
 def test_adapter_sits_in_the_language_models_attention_only(trained):
@@ -115,4 +116,4 @@ def test_another_recipe_starts_anew(trained, samples, photos, taxonomy, vlm_para
     params = sft_params(folder / "work", learning_rate=1e-3)
     train_sft(samples, photos, taxonomy, vlm_params, params, notes)
     assert notes.steps[0][0] == 1
-    assert len(list((folder / "work").iterdir())) == 1, "checkpoints of the other recipe are left"
+    assert len(list((folder / "work").iterdir())) == 2, "checkpoints of the other recipe are gone"

@@ -1,4 +1,4 @@
-"""Unsloth's calls, as far as they run without a GPU; what it does on one is in tests/gpu."""
+"""Unsloth beside plain transformers: on a CPU as far as it goes there, and, where there is one, on a GPU."""
 
 import json
 import os
@@ -19,16 +19,15 @@ from tests.training.test_grpo import grpo_params
 from tests.training.test_sft import sft_params
 
 
-@pytest.fixture(scope="module")
-def folder(samples, photos, taxonomy, vlm_params, tmp_path_factory):
-    """Both stages of all families, through Unsloth and without it."""
-    folder = tmp_path_factory.mktemp("unsloth")
+def train_both(folder, samples, photos, taxonomy, models, *flags, bf16=False):
+    """Both stages of all models, with plain transformers and, in another process, through Unsloth."""
     samples.to_parquet(folder / "samples.parquet")
     (folder / "photos").symlink_to(photos.root)
-    sft = sft_params(folder, epochs=1, batch_size=2, gradient_accumulation=2)
+    sft = sft_params(folder, epochs=1, batch_size=2, gradient_accumulation=2, bf16=bf16)
     # Next to no randomness, so that both generate the same.
     grpo = grpo_params(
         folder,
+        bf16=bf16,
         temperature=0.02,
         hard_samples="resample_inject",
         max_completion_length=120,
@@ -39,15 +38,11 @@ def folder(samples, photos, taxonomy, vlm_params, tmp_path_factory):
     )
     (folder / "sft_params.json").write_text(sft.model_dump_json())
     (folder / "grpo_params.json").write_text(grpo.model_dump_json())
-    models = {}
-    for family, (frame, pixels, eos_tokens) in FAMILIES.items():
-        checkpoint = make_checkpoint(family, folder / f"{family}_checkpoint", taxonomy)
-        own = {"family": family, "checkpoint": str(checkpoint), "frame": frame, "pixels": pixels}
-        spec = vlm_params.spec.model_dump() | own | {"eos_tokens": eos_tokens}
-        models[family] = VlmParams(model="tiny", frame="native", models={"tiny": spec})
+    (folder / "models.json").write_text(json.dumps({k: m.model_dump(mode="json") for k, m in models.items()}))
+    for family, model_params in models.items():
         plain = folder / "plain" / family
+        data = samples, photos, taxonomy, with_spec(model_params, backend="transformers")
         notes = Notes()
-        data = samples, photos, taxonomy, models[family]
         model, _ = train_sft(*data, sft.model_copy(update={"work_dir": plain / "sft_work"}), notes)
         (plain / "sft.json").write_text(json.dumps(notes.steps))
         model.save_pretrained(plain / "sft")
@@ -55,9 +50,8 @@ def folder(samples, photos, taxonomy, vlm_params, tmp_path_factory):
         notes = Notes()
         train_grpo(*data, grpo.model_copy(update={"work_dir": plain / "grpo_work"}), notes, plain / "sft")
         (plain / "grpo.json").write_text(json.dumps(notes.steps))
-    (folder / "models.json").write_text(json.dumps({k: m.model_dump(mode="json") for k, m in models.items()}))
     done = subprocess.run(
-        [sys.executable, "tests/vlm/unsloth_on_cpu.py", str(folder)],
+        [sys.executable, "tests/vlm/both_stages.py", str(folder), *flags],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": f"{ROOT}:{UNSLOTH}"},
         capture_output=True,
@@ -66,6 +60,41 @@ def folder(samples, photos, taxonomy, vlm_params, tmp_path_factory):
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder
+
+
+def with_spec(params, **changes):
+    spec = params.spec.model_dump() | changes
+    return VlmParams(model="tiny", frame="native", models={"tiny": spec})
+
+
+@pytest.fixture(scope="module")
+def models(vlm_params, taxonomy, tmp_path_factory):
+    folder, models = tmp_path_factory.mktemp("checkpoints"), {}
+    for family, (frame, pixels, eos_tokens) in FAMILIES.items():
+        checkpoint = str(make_checkpoint(family, folder / family, taxonomy))
+        own = {"family": family, "checkpoint": checkpoint, "frame": frame, "pixels": pixels}
+        models[family] = with_spec(vlm_params, **own, eos_tokens=eos_tokens)
+    return models
+
+
+@pytest.fixture(scope="module")
+def folder(samples, photos, taxonomy, models, tmp_path_factory):
+    return train_both(tmp_path_factory.mktemp("cpu"), samples, photos, taxonomy, models, "--without-gpu")
+
+
+@pytest.mark.gpu
+def test_on_a_gpu(samples, photos, taxonomy, models, tmp_path):
+    """With its kernels, in 16 bits: not to the digit."""
+    on_gpu = {
+        family: with_spec(params, device="cuda", backend="unsloth", precision="16bit")
+        for family, params in models.items()
+    }
+    folder = train_both(tmp_path, samples, photos, taxonomy, on_gpu, bf16=True)
+    for family in models:
+        for stage in ("sft", "grpo"):
+            found, wanted = (figures(f / family, stage, "loss") for f in (folder, folder / "plain"))
+            assert found == pytest.approx(wanted, rel=0.05, abs=0.05), (family, stage)
+            assert load_file(folder / family / stage / "adapter_model.safetensors")
 
 
 def figures(folder: Path, stage: str, name: str) -> list[float]:

@@ -1,7 +1,9 @@
 """What a trainer calls at each step. Imports transformers: import Unsloth first."""
 
+import os
 import resource
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from typing import Any
 import torch
 from transformers import ProgressCallback, TrainerCallback
 
+from lng_kedro.processes import world_size
 from lng_kedro.training.run import Tracker, TrainingStopped, mark_whole
 
 
@@ -29,8 +32,9 @@ class Progress(ProgressCallback):
         super().on_train_begin(args, state, control, **options)
         if self.training_bar is not None:
             self.training_bar.set_description(self._name)
-            self.training_bar.update(state.global_step)  # of a run that goes on
-            self.current_step = state.global_step
+            # Of a run that goes on, which has not done these steps in this time.
+            self.training_bar.initial = self.training_bar.n = self.current_step = state.global_step
+            self.training_bar.refresh()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Tells the figures of the first process, which are those of all."""
@@ -39,16 +43,14 @@ class Progress(ProgressCallback):
         if self.training_bar is not None:
             self.training_bar.set_postfix({k: logs[k] for k in ("loss", "reward") if k in logs})
         figures = {k: float(v) for k, v in logs.items() if isinstance(v, int | float)}
-        more = self._speed(figures) | {"peak_memory_gib": _peak_memory()}
+        more = self._speed(state.num_input_tokens_seen) | {"peak_memory_gib": _peak_memory()}
         self._tracker.figures(figures | more, state.global_step)
 
-    def _speed(self, figures: dict[str, float]) -> dict[str, float]:
-        if "num_tokens" not in figures:
+    def _speed(self, tokens: float) -> dict[str, float]:
+        last, self._last = self._last, (tokens, time.monotonic())
+        if last is None or tokens <= last[0]:
             return {}
-        last, self._last = self._last, (figures["num_tokens"], time.monotonic())
-        if last is None or self._last[0] <= last[0]:
-            return {}
-        return {"tokens_per_second": (self._last[0] - last[0]) / (self._last[1] - last[1])}
+        return {"tokens_per_second": (tokens - last[0]) / (self._last[1] - last[1])}
 
 
 class Guard(TrainerCallback):
@@ -66,9 +68,14 @@ class Guard(TrainerCallback):
             if self.interrupted:
                 raise TrainingStopped("Interrupted in the middle of a step")
             self.interrupted = True
-            print("\nStopping after this step; once more to stop now.", flush=True)
+            # Not `print`, which may be in the middle of its work.
+            os.write(1, b"\nStopping after this step; once more to stop now.\n")
 
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        # torchrun ends the other processes by SIGTERM when one has failed; they may be waiting for it.
+        numbers = [signal.SIGINT, signal.SIGTERM] if world_size() == 1 else [signal.SIGINT]
+        if threading.current_thread() is not threading.main_thread():
+            numbers = []
+        before = {number: signal.signal(number, note) for number in numbers}
         try:
             yield
         finally:

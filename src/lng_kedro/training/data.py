@@ -1,6 +1,7 @@
 """Samples on disk (processed frame) -> TRL's datasets, in the frame that the model speaks."""
 
 import json
+from hashlib import sha256
 from itertools import chain
 from typing import Any, Self
 
@@ -62,6 +63,15 @@ def grpo_dataset(samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy,
     answers = [chat_completion(truth, found, reasoning=True)[0]["content"] for truth, found in pairs]
     columns = {"photo_id": samples["photo_id"].tolist(), "prompt": [prompt] * len(samples)}
     return _dataset(samples, photos, {**columns, "ground_truth": truths, "answer": answers})
+
+
+def data_hash(samples: pd.DataFrame, photos: PhotoFolder) -> str:
+    """SHA-256 of samples in their order: ids, true answers and the bytes of the photos."""
+    whole = sha256()
+    for photo_id, truth in zip(samples["photo_id"], samples["ground_truth"], strict=True):
+        photo = sha256(photos.path(photo_id).read_bytes()).hexdigest()
+        whole.update(json.dumps([photo_id, truth, photo]).encode())
+    return whole.hexdigest()
 
 
 def _dataset(samples: pd.DataFrame, photos: PhotoFolder, columns: dict[str, list[Any]]) -> Any:

@@ -103,9 +103,6 @@ def _footprint(spec_json: str, lora_json: str, bf16: bool, checkpointing: bool, 
     )
     model = get_peft_model(base, config)
     adapter = [p for p in model.parameters() if p.requires_grad]
-    if spec.precision == "4bit":
-        for parameter in adapter:  # as TRL does
-            parameter.data = parameter.data.to(torch.bfloat16)
     if checkpointing:
         model.gradient_checkpointing_enable()
     pixels, sizes = _photo(spec, base)

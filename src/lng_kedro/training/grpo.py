@@ -9,7 +9,7 @@ import pandas as pd
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.rewards import build_rewards
 from lng_kedro.taxonomy import Taxonomy
-from lng_kedro.training.data import grpo_dataset
+from lng_kedro.training.data import data_hash, grpo_dataset
 from lng_kedro.training.memory import check_gpu
 from lng_kedro.training.order import SimilarLengths
 from lng_kedro.training.params import GrpoParams
@@ -45,12 +45,11 @@ def train_grpo(
     """
     folder = run_folder(
         params.work_dir / ("from_sft" if adapter else "from_base"),
-        params.model_dump_json(),
-        vlm_params.model_dump_json(),
+        params.fingerprint(),
+        vlm_params.fingerprint(),
         taxonomy.model_dump_json(),
-        _fingerprint(adapter),
-        *samples["photo_id"],
-        *samples["ground_truth"],
+        sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest() if adapter else "",
+        data_hash(samples, photos),
     )
     arguments = params.arguments(vlm_params.spec, folder)
     check_gpu(vlm_params, params, samples, taxonomy)
@@ -66,11 +65,12 @@ def train_grpo(
         seed=params.seed,
         gradient_checkpointing=params.gradient_checkpointing,
     )
-    if vlm.backend == "unsloth" and params.beta and start:
+    if vlm.backend == "unsloth" and params.beta and adapter:
         from lng_kedro.vlm.unsloth_model import keep_reference
 
         keep_reference(vlm.model)
-    encode_photos_once(vlm.model, keep=params.photos_per_step)
+    # With a remedy for hard samples a step may see other photos in place of its own.
+    encode_photos_once(vlm.model, keep=2 * params.photos_per_step)
     from trl import GRPOConfig
 
     from lng_kedro.training.hard_samples import HardSampleTrainer
@@ -116,7 +116,3 @@ def _settings(params: GrpoParams, vlm: Vlm, rewards: list[str]) -> dict[str, Any
         "reward_weights": [params.reward_weights[name] for name in rewards],
         "generation_kwargs": {"suppress_tokens": list(vlm.barred_ids)},
     }
-
-
-def _fingerprint(adapter: Path | None) -> str:
-    return sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest() if adapter else ""

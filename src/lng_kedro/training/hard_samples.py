@@ -17,22 +17,24 @@ from lng_kedro.training.trainers import OrderedGrpoTrainer, has_spread
 from lng_kedro.vlm.generate import with_photo
 
 SPREADS = "spread_of_photos"
-"""Key in the trainer's state, which checkpoints hold: photo -> spread of its group when it was met last."""
+"""Key in the trainer's state, which checkpoints hold: photo -> spread of its own candidates when last met."""
 
 
 class HardSampleTrainer(OrderedGrpoTrainer):
-    """GRPO that draws groups without spread once more, for photos that had some, and may add the truth.
+    """GRPO that draws groups without spread once more, and may add the truth to each group.
 
-    A group whose candidates earn the same is replaced, once, by candidates for another photo of the data
-    set: one met before, the likelier the more its candidates differed then. Where there is none, candidates
-    for the same photo are drawn again. At most twice the candidates are generated.
+    A group whose candidates are all perfect is replaced by one for another photo of the data set: one met
+    before, the likelier the more its candidates differed then; where there is none, it stays. For a group
+    whose candidates all fail alike others are drawn for the same photo. Both happen once: at most twice the
+    candidates are generated, and those that are thrown away are among the lengths that are logged.
 
     With `inject` the last candidate of each group is the true answer; the others are the policy's own, and
     are compared with each other, as without it: the truth pushes none of them down, and is not in the rewards
     and lengths that are logged (it is in ``kl`` and ``entropy``). The truth's advantage is how far its reward
     is above the mean of theirs, logged as ``shortfall``, over the spread of all candidates that
     `scale_rewards` names; where they are as good, it moves nothing. Over the spread of its own group
-    (``group``) every photo that falls short counts nearly alike, however far it does.
+    (``group``) every photo that falls short counts nearly alike, however far it does. Groups that fail are
+    not drawn again then: the truth teaches.
 
     The dataset has the columns ``photo_id``, and ``answer``: the true answer, as the model should write it.
     All candidates of a group must be on one process.
@@ -72,7 +74,6 @@ class HardSampleTrainer(OrderedGrpoTrainer):
         candidates = self._with_truths(dict(zip(own, drawn, strict=True)), range(len(prompts)))
         _, ids, completions, _ = map(list, zip(*candidates, strict=True))
         groups = self._without_spread(prompts, completions, ids)
-        self._replace_photos(groups, prompts)
         redrawn = [g * self.num_generations + i for g in groups for i in range(self.num_generations)]
         new = self._with_truths(self._draw(self._own(redrawn), prompts), redrawn)
         for place, candidate in zip(redrawn, new, strict=True):
@@ -99,36 +100,53 @@ class HardSampleTrainer(OrderedGrpoTrainer):
         return candidates
 
     def _without_spread(
-        self, prompts: Sequence[Any], completions: Sequence[Any], ids: Sequence[Any]
+        self, prompts: list[Any], completions: Sequence[Any], ids: Sequence[Any]
     ) -> list[int]:
-        """Groups of this process that teach nothing; notes how far the candidates of each photo differ."""
+        """Groups of this process that are drawn again; some get another photo, in place."""
         rewards = GRPOTrainer._calculate_rewards(self, self._inputs, prompts, completions, ids)
-        totals = self._totals(rewards)
-        met = gather_object([row["photo_id"] for row in self._inputs[:: self.num_generations]])
-        spread = has_spread(totals)
-        spreads = torch.where(spread, totals.std(dim=1), 0.0).tolist()
-        self.state.stateful_callbacks.setdefault(SPREADS, {}).update(zip(met, spreads, strict=True))
-        self._metrics["train"]["redrawn"].append(1 - spread.float().mean().item())
+        totals = self._own_totals(rewards)
+        self._note_spreads(totals)
         groups = len(self._inputs) // self.num_generations
         start = self.accelerator.process_index * groups
-        return [i for i in range(groups) if not spread[start + i]]
+        here = totals[start : start + groups]
+        dull = ~has_spread(here)
+        perfect = here.min(dim=1).values > self.reward_weights.sum() - 1e-4
+        redrawn = self._replace_photos((dull & perfect).nonzero().flatten().tolist(), prompts)
+        if not self._truths:
+            redrawn += (dull & ~perfect).nonzero().flatten().tolist()
+        share = self.accelerator.gather(torch.tensor([len(redrawn) / groups], device=totals.device))
+        self._metrics["train"]["redrawn"].append(share.mean().item())
+        return redrawn
 
-    def _replace_photos(self, groups: Sequence[int], prompts: list[Any]) -> None:
-        """Gives groups other photos, as far as there are any, in place."""
-        met = {row["photo_id"] for row in self._inputs}
-        pool = {k: v for k, v in self.state.stateful_callbacks[SPREADS].items() if v and k not in met}
-        names, weights = list(pool), np.array(list(pool.values()))
+    def _own_totals(self, rewards: Any) -> Any:
+        """Weighted rewards of the policy's own candidates, a row a group."""
+        return self._totals(rewards)[:, : self.num_generations - bool(self._truths)]
+
+    def _note_spreads(self, own_totals: Any) -> None:
+        met = gather_object([row["photo_id"] for row in self._inputs[:: self.num_generations]])
+        spreads = torch.where(has_spread(own_totals), own_totals.std(dim=1, correction=0), 0.0).tolist()
+        self.state.stateful_callbacks.setdefault(SPREADS, {}).update(zip(met, spreads, strict=True))
+
+    def _replace_photos(self, groups: Sequence[int], prompts: list[Any]) -> list[int]:
+        """Gives groups other photos, in place, as far as there are any; those that got one."""
+        met = set(gather_object([row["photo_id"] for row in self._inputs[:: self.num_generations]]))
+        known = self.state.stateful_callbacks[SPREADS].items()
+        pool = [(name, spread) for name, spread in known if spread and name not in met]
+        # Each process takes from a part of its own.
+        rank = self.accelerator.process_index
+        pool = pool[rank :: self.accelerator.num_processes]
+        if not pool:
+            return []
+        names, weights = zip(*pool, strict=True)
+        random = np.random.default_rng((self.args.seed, self.state.global_step, rank))
         count = min(len(groups), len(names))
-        seed = (self.args.seed, self.state.global_step, self.accelerator.process_index)
-        random = np.random.default_rng(seed)
-        chosen: Any = ()
-        if count:
-            chosen = random.choice(len(names), count, replace=False, p=weights / weights.sum())
-        for group, i in zip(groups, chosen, strict=False):
-            row = self.train_dataset[self._rows[names[i]]]
+        chosen = random.choice(names, count, replace=False, p=np.array(weights) / sum(weights))
+        for group, name in zip(groups, chosen, strict=False):
+            row = self.train_dataset[self._rows[name]]
             for place in range(group * self.num_generations, (group + 1) * self.num_generations):
                 self._inputs[place] = row
                 prompts[place] = prepare_multimodal_messages(row["prompt"], images=row["images"])
+        return list(groups[:count])
 
     def _draw(self, places: Sequence[int], prompts: Sequence[Any]) -> dict[int, Any]:
         """Candidates for the places; counted among the tokens of all processes."""
@@ -148,6 +166,7 @@ class HardSampleTrainer(OrderedGrpoTrainer):
 
     def _calculate_rewards(self, *batch: Any) -> Any:
         rewards = super()._calculate_rewards(*batch)
+        self._note_spreads(self._own_totals(rewards))
         if not self._truths:
             return rewards
         totals = self._totals(rewards)

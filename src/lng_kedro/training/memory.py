@@ -89,6 +89,10 @@ class Memory:
         return sum(self.parts.values())
 
 
+class MemoryExceeded(ValueError):  # noqa: N818  it is none of the program's
+    """A stage takes more memory than there is."""
+
+
 def check_gpu(vlm_params: VlmParams, params: StageParams, samples: pd.DataFrame, taxonomy: Taxonomy) -> None:
     """Stops a stage that will not fit on the GPU of this process, before anything is loaded.
 
@@ -107,7 +111,7 @@ def check_gpu(vlm_params: VlmParams, params: StageParams, samples: pd.DataFrame,
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
             pool.submit(_check_here, vlm_params, params, samples, taxonomy).result()
-        except ValueError as error:
+        except MemoryExceeded as error:
             raise TrainingStopped(str(error)) from error
 
 
@@ -116,8 +120,9 @@ def _check_here(
 ) -> None:
     import torch
 
-    gpu = torch.cuda.get_device_properties(device_of(vlm_params.spec))
-    check_memory(vlm_params, params, samples, taxonomy, gpu.total_memory)
+    free, total = torch.cuda.mem_get_info(device_of(vlm_params.spec))
+    # This process has opened the GPU too, and will close it.
+    check_memory(vlm_params, params, samples, taxonomy, min(free + CONTEXT, total))
 
 
 def check_memory(
@@ -126,13 +131,13 @@ def check_memory(
     """Refuses a stage that will not fit in so much memory; as `check_gpu`, in this process.
 
     Raises:
-        ValueError: it does not fit.
+        MemoryExceeded: it does not fit.
     """
     lengths = estimate_lengths(vlm_params, params, taxonomy, samples)
     memory = predict(vlm_params.spec, params, lengths)
     if memory.total > gpu_bytes:
         parts = ", ".join(f"{name} {size / GIB:.1f}" for name, size in memory.parts.items())
-        raise ValueError(
+        raise MemoryExceeded(
             f"Model '{vlm_params.model}' in {_stage(params)} is predicted to take {memory.total / GIB:.1f} "
             f"GiB of {gpu_bytes / GIB:.1f} GiB GPU memory ({memory.moment}: {parts}). "
             + advise(vlm_params, params, lengths, gpu_bytes)
@@ -264,14 +269,13 @@ def _memory(
     cache: float = 0,
 ) -> Memory:
     weights: float = model.parameters * (4 if spec.precision == "32bit" else 2)
-    trained = 4  # PEFT makes an adapter float32
+    trained = 4  # an adapter is float32
     if spec.precision == "4bit":
-        trained = 2  # but TRL makes it bfloat16 here
         # A scale of 8 bits for 64 numbers, one of 32 for 256 scales; a layer is unpacked while it is used.
         weights = 2 * (model.parameters - model.quantised) + model.quantised * (1 / 2 + 1 / 64 + 4 / 64 / 256)
         activations += 2 * model.largest
     adapter = sum(model.adapter)
-    reference = 4 * adapter if isinstance(params, GrpoParams) and params.beta else 0
+    reference = trained * adapter if isinstance(params, GrpoParams) and params.beta else 0
     return Memory(
         moment=moment,
         weights=weights,

@@ -37,6 +37,10 @@ class TrainingParams(Params):
         """Samples (in GRPO: completions) between two updates, whatever number of processes has them."""
         return self.batch_size * self.gradient_accumulation
 
+    def fingerprint(self) -> str:
+        """All that the trained weights depend on."""
+        return self.model_dump_json(exclude={"work_dir", "logging_steps", "save_steps"})
+
     def micro_batches(self, spec: ModelSpec) -> tuple[int, int]:
         """Samples that a process trains on at once, and how many such batches it takes to a step.
 
@@ -82,8 +86,8 @@ class TrainingParams(Params):
             "save_total_limit": 2,
             "use_cpu": spec.device == "cpu",
             "dataloader_pin_memory": spec.device != "cpu",
-            # The reference policy and the frozen layers take part in no backward pass.
-            "ddp_find_unused_parameters": False,
+            # An adapted vision tower may have layers whose output is not used: the last of LLaVA's.
+            "ddp_find_unused_parameters": spec.lora_targets != "language_attention",
             # MLflow is told by a callback that knows the stage; two stages share one run.
             "report_to": [],
         }

@@ -1,9 +1,9 @@
 """What both stages share: going on where a run was cut off, stopping in order, and telling how it goes."""
 
 import hashlib
+import json
 import os
 import shutil
-import traceback
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,9 @@ from lng_kedro.vlm.photo_cache import CachedImageProcessor
 class Tracker(Protocol):
     """Is told how a run goes, on the first process."""
 
+    def configuration(self, values: dict[str, Any]) -> None:
+        """All settings of the trainer, with those that TRL or Unsloth chose."""
+
     def figures(self, values: dict[str, float], step: int) -> None:
         """The figures of a logged step."""
 
@@ -26,23 +29,33 @@ class Tracker(Protocol):
 WHOLE = "whole"
 """File that says that a checkpoint was written to its end."""
 
+PHOTOS = "photos"
+"""Folder of processed photos, in that of the run: gigabytes, made anew in minutes."""
+
 
 class TrainingStopped(Exception):  # noqa: N818  it is no error of the program
     """Training ended early; the message says why, and how it goes on."""
 
 
 def run_folder(work_dir: Path, *inputs: str) -> Path:
-    """A folder for the checkpoints of one run, named by all that it depends on; those of others go.
+    """A folder for the checkpoints of one run, named by all that its weights depend on.
 
-    The same command goes on from its checkpoints; a changed input starts anew. The checkpoints of a
-    finished run stay until then, since its adapter is stored after it.
+    The same command goes on from its checkpoints; another starts anew, and leaves those of this one.
     """
     folder = work_dir / hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:12]
     if rank() == 0:
-        for other in [*work_dir.glob("*"), *folder.glob("checkpoint-*")]:
-            if other != folder and not (other / WHOLE).exists():
-                shutil.rmtree(other)
+        cut_off = [path for path in folder.glob("checkpoint-*") if not (path / WHOLE).exists()]
+        for path in [*cut_off, *work_dir.glob(f"*/{PHOTOS}")]:
+            shutil.rmtree(path)
     return folder
+
+
+def forget_finished(work_dir: Path) -> None:
+    """Removes the checkpoints of runs that have come to their end, once their adapters are stored."""
+    for folder in {checkpoint.parent for checkpoint in work_dir.rglob("checkpoint-*")}:
+        checkpoint = last_checkpoint(folder)
+        if checkpoint and _has_ended(checkpoint):
+            shutil.rmtree(folder)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -103,9 +116,12 @@ def fit(trainer: Any, folder: Path, tracker: Tracker, name: str) -> pd.DataFrame
     trainer.add_callback(Progress(name, tracker))
     trainer.add_callback(guard)
     checkpoint = last_checkpoint(folder)
-    cache = folder / "photos"
-    processor = trainer.processing_class
-    processor.image_processor = CachedImageProcessor(processor.image_processor, cache)
+    if checkpoint and _has_ended(checkpoint):
+        return pd.DataFrame(_state(checkpoint)["log_history"])
+    if rank() == 0:
+        tracker.configuration(trainer.args.to_dict())
+    processor, cache = trainer.processing_class, folder / PHOTOS
+    processor.image_processor = CachedImageProcessor(processor.image_processor, cache, trainer.model.dtype)
     try:
         with guard.signals():
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -113,7 +129,7 @@ def fit(trainer: Any, folder: Path, tracker: Tracker, name: str) -> pd.DataFrame
         reason = _reason(error, folder)
         if reason is None:
             raise
-        raise TrainingStopped(f"{reason} {_goes_on(folder)}") from error
+        raise TrainingStopped(f"{reason}. {_goes_on(folder)}") from error
     if guard.interrupted and trainer.state.global_step < trainer.state.max_steps:
         raise TrainingStopped(f"Interrupted. {_goes_on(folder)}")
     if rank() == 0:
@@ -124,15 +140,24 @@ def fit(trainer: Any, folder: Path, tracker: Tracker, name: str) -> pd.DataFrame
 
 def _reason(error: Exception, folder: Path) -> str | None:
     """Why training stopped, where it is no error of the program."""
-    full = "No space left" in str(error) or shutil.disk_usage(folder).free < 2**20
-    # What writes a checkpoint says of a full disk what it likes.
-    if full or any(frame.name == "_save_checkpoint" for frame in traceback.extract_tb(error.__traceback__)):
-        return f"{folder} cannot be written ({error}): its disk is {'' if full else 'perhaps '}full."
-    if isinstance(error, TrainingStopped) or (
-        isinstance(error, OSError) and "is no whole photo" in str(error)
-    ):
-        return f"{error}."
+    broken_photo = isinstance(error, OSError) and "is no whole photo" in str(error)
+    if broken_photo or isinstance(error, TrainingStopped):
+        return str(error)
+    # PyTorch does not say in so many words that a disk is full.
+    said = ("No space left", "iostream error", "inline_container")
+    if any(words in str(error) for words in said) or shutil.disk_usage(folder).free < 2**20:
+        return f"{folder} cannot be written, is its disk full? ({error})"
     return None
+
+
+def _state(checkpoint: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((checkpoint / "trainer_state.json").read_text())
+    return found
+
+
+def _has_ended(checkpoint: Path) -> bool:
+    state = _state(checkpoint)
+    return bool(state["global_step"] >= state["max_steps"])
 
 
 def _goes_on(folder: Path) -> str:

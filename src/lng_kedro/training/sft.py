@@ -6,11 +6,11 @@ import pandas as pd
 
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.taxonomy import Taxonomy
-from lng_kedro.training.data import sft_dataset
+from lng_kedro.training.data import data_hash, sft_dataset
 from lng_kedro.training.memory import check_gpu
 from lng_kedro.training.order import SimilarLengths
 from lng_kedro.training.params import SftParams
-from lng_kedro.training.run import Tracker, check_arguments, fit, run_folder
+from lng_kedro.training.run import Tracker, check_arguments, fit, last_checkpoint, run_folder
 from lng_kedro.vlm.load import load_vlm
 from lng_kedro.vlm.photos_once import encode_photos_once
 from lng_kedro.vlm.spec import VlmParams
@@ -39,17 +39,18 @@ def train_sft(
     """
     folder = run_folder(
         params.work_dir,
-        params.model_dump_json(),
-        vlm_params.model_dump_json(),
+        params.fingerprint(),
+        vlm_params.fingerprint(),
         taxonomy.model_dump_json(),
-        *samples["photo_id"],
-        *samples["ground_truth"],
+        data_hash(samples, photos),
     )
+    start = last_checkpoint(folder)
     arguments = params.arguments(vlm_params.spec, folder)
     check_gpu(vlm_params, params, samples, taxonomy)
     vlm = load_vlm(
         vlm_params,
-        new_adapter=params.lora,
+        adapter=start,
+        new_adapter=None if start else params.lora,
         trainable=True,
         seed=params.seed,
         gradient_checkpointing=params.gradient_checkpointing,
@@ -60,6 +61,7 @@ def train_sft(
         # No cut at a length: it could fall among the photo's tokens.
         "max_length": vlm.max_length,
         "completion_only_loss": True,
+        "include_num_input_tokens_seen": "all",
         "remove_unused_columns": False,
     }
     from trl import SFTConfig

@@ -4,18 +4,33 @@ from typing import Any
 
 import pandas as pd
 import torch
+from transformers import TrainerCallback
 from trl import GRPOTrainer, SFTTrainer
 
 from lng_kedro.training.order import SimilarLengths
 from lng_kedro.training.run import Tracker
 
 
+class _Epochs(TrainerCallback):
+    def __init__(self, order: SimilarLengths) -> None:
+        self._order = order
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # The trainer tells a sampler of the epoch, but not where several processes go on in its middle.
+        self._order.set_epoch(int(state.epoch or 0))
+
+
 class _Ordered:
     def __init__(self, *, order: SimilarLengths, **arguments: Any) -> None:
         self._order = order
         super().__init__(**arguments)
+        self.add_callback(_Epochs(order))  # type: ignore[attr-defined]
+        for parameter in self.model.parameters():  # type: ignore[attr-defined]
+            # On a model in 4 bits TRL makes them bfloat16, too coarse for steps as small as Table I's.
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
 
-    def _get_train_sampler(self, dataset: Any = None) -> SimilarLengths:  # noqa: ARG002
+    def _get_train_sampler(self, dataset: Any = None) -> SimilarLengths:
         return self._order
 
 

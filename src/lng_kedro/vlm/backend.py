@@ -20,7 +20,9 @@ def choose_backend(spec: ModelSpec) -> tuple[Backend, str]:
     import torch
 
     if spec.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("it needs a CUDA GPU, and PyTorch sees none here")
+        raise ValueError(
+            "it needs a CUDA GPU, and PyTorch sees none here (the demo needs none: `kedro run --env demo`)"
+        )
     if spec.backend == "transformers":
         return "transformers", "asked for by name"
     if spec.device == "cpu":

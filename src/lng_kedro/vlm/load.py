@@ -1,5 +1,6 @@
 """Loads a vision-language model, its processor and its adapter."""
 
+import gc
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,7 @@ def load_vlm(
         ValueError: the backend is not there, or the checkpoint is not what its entry says.
     """
     spec = params.spec
+    _forget_others()
     try:
         backend, reason = choose_backend(spec)
         logger.info("Backend %s for %s: %s", backend, params.model, reason)
@@ -86,6 +88,15 @@ def load_vlm(
         backend=backend,
         max_length=max_length,
     )
+
+
+def _forget_others() -> None:
+    """Another stage's model of this process may still be held, by what refers to each other in circles."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _prepare_text(spec: ModelSpec, processor: Any) -> None:

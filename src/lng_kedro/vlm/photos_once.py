@@ -39,7 +39,11 @@ def encode_photos_once(model: Any, keep: int) -> None:
             one_each = photos[first].reshape(-1, *pixel_values.shape[1:])
             # With gradient checkpointing transformers lets gradients into a frozen tower, for nothing.
             with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-                features = encode(one_each, *(s[first] for s in sizes), **options).pooler_output
+                encoded = encode(one_each, *(s[first] for s in sizes), **options)
+            if encoded.keys() - {"pooler_output", "last_hidden_state", "hidden_states", "attentions"}:
+                # The family's tower gives more than its last features.
+                return encode(pixel_values, *sizes, **options)
+            features = encoded.pooler_output
             as_tensor = isinstance(features, torch.Tensor)
             known.update(zip(new, features, strict=True))
         rows = [known[kind] for kind in kinds]

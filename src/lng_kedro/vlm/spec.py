@@ -107,6 +107,11 @@ class VlmParams(Params):
         """The model in use."""
         return self.models[self.model]
 
+    def fingerprint(self) -> str:
+        """All that trained weights depend on."""
+        how = {"per_device_batch", "backend", "device", "architecture"}
+        return f"{self.frame}{self.spec.model_dump_json(exclude=how)}"
+
     def spoken_frame(self, processor: Any) -> Frame:
         """The frame in which the model in use is spoken with."""
         return PROCESSED if self.frame == "processed" else self.spec.native_frame(processor)

@@ -6,10 +6,10 @@ revision, unless told to take the name as it is; it loads in 4 bit; it cuts samp
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from lng_kedro.processes import rank
 from lng_kedro.vlm.backend import device_of
 from lng_kedro.vlm.spec import LoraParams, ModelSpec
 
@@ -17,7 +17,7 @@ if "unsloth" not in sys.modules and (early := {"transformers", "peft", "trl"} & 
     raise ImportError(f"Unsloth must be imported before {', '.join(sorted(early))}, which it patches")
 
 # Else it writes code into the working directory, and asks a server to count its users.
-os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", f"{tempfile.gettempdir()}/unsloth_compiled_cache")
+os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(Path.home() / f".cache/lng_kedro/unsloth_{rank()}"))
 os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
 
 from unsloth import FastVisionModel

@@ -15,7 +15,7 @@ class Family:
         barred_tokens: placeholders of pictures; sampled into an answer they break the next forward pass.
         vision_attention: regular expression of the vision tower's attention layers.
         resized: (processor, side of the square photo in pixels) -> width and height of the photo as the model
-            sees it; None where the model sees tiles, or where boxes are not spoken in such pixels.
+            sees it in its own shape; None where it sees squares of a fixed size.
     """
 
     prepare: Callable[[Any, Any, int, int], None]
