@@ -105,14 +105,23 @@ def test_loss_counts_the_answer_token_by_token(vlm, samples, photos, taxonomy):
         assert set(ids[stop:]) <= {tokenizer.pad_token_id}
 
 
-def test_all_stages_see_the_same_prompt(vlm, family_params, samples, photos, taxonomy, tmp_path, monkeypatch):
+@pytest.fixture
+def grpo_trainer(family_params, samples, photos, taxonomy, tmp_path, monkeypatch):
+    """The trainer, and four rows about the first photo."""
+
+    def make(**changes):
+        caught = []
+        monkeypatch.setattr(grpo, "fit", lambda trainer, *_: caught.append(trainer))
+        params = grpo_params(tmp_path, beta=0.0, **changes)
+        grpo.train_grpo(samples, photos, taxonomy, family_params, params, Notes(), None)
+        return caught[0], [dict(caught[0].train_dataset[i]) for i in (0, 0, 0, 0)]
+
+    return make
+
+
+def test_all_stages_see_the_same_prompt(vlm, grpo_trainer, samples, photos, taxonomy):
     """To the token, with one beginning of the text where the family has one; and the same probabilities."""
-    caught = []
-    monkeypatch.setattr(grpo, "fit", lambda trainer, *_: caught.append(trainer))
-    params = grpo_params(tmp_path, beta=0.0)
-    grpo.train_grpo(samples, photos, taxonomy, family_params, params, Notes(), None)
-    trainer = caught[0]
-    rows = [dict(trainer.train_dataset[i]) for i in (0, 0, 0, 0)]
+    trainer, rows = grpo_trainer()
     output = trainer._generate_and_score_completions(rows)
     prompt = chat_prompt(taxonomy, vlm.frame, reasoning=True)
     text = vlm.processor.apply_chat_template(with_photo(prompt), tokenize=False, add_generation_prompt=True)
@@ -148,6 +157,34 @@ def test_all_stages_see_the_same_prompt(vlm, family_params, samples, photos, tax
             **photo,
         )
     torch.testing.assert_close(found[0, : len(said)], wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_an_answer_that_is_cut_off_counts_or_not_as_it_is_asked(grpo_trainer, masked):
+    trainer, rows = grpo_trainer(max_completion_length=3, mask_truncated_completions=masked)
+    # Else it may end by itself.
+    trainer.generation_config.suppress_tokens = [
+        *trainer.generation_config.suppress_tokens,
+        *trainer.eos_token_ids,
+    ]
+    output = trainer._generate_and_score_completions(rows)
+    assert output["completion_mask"].sum().item() == (0 if masked else 4 * 3)
+    assert trainer._metrics["train"]["completions/clipped_ratio"] == [1]
+
+
+def test_an_answer_that_ends_is_not_called_cut_off(grpo_trainer):
+    """Whichever of the family's ends it is: Gemma's turn does not end with the tokenizer's."""
+    trainer, rows = grpo_trainer(max_completion_length=3)
+    (end, *_) = trainer.model.generation_config.eos_token_id
+
+    def say(_, __, output):
+        output.logits[..., end] += 1000
+        return output
+
+    trainer.model.get_base_model().register_forward_hook(say)
+    output = trainer._generate_and_score_completions(rows)
+    assert output["completion_ids"].tolist() == [[end]] * 4
+    assert trainer._metrics["train"]["completions/clipped_ratio"] == [0]
 
 
 def test_an_answer_ends_at_the_familys_end_and_holds_no_photo(vlm, photos, taxonomy):
