@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.processes import rank
@@ -19,6 +20,12 @@ from lng_kedro.training.params import GrpoParams, SftParams
 from lng_kedro.training.sft import train_sft
 from lng_kedro.vlm.spec import VlmParams
 from tests.training.notes import Notes
+
+# The device of one of several processes is cpu:0; transformers asks torch to load the optimizer there, which
+# knows cpu alone.
+torch.serialization.register_package(
+    0, lambda storage: None, lambda storage, location: storage if location.startswith("cpu:") else None
+)
 
 folder, stage, name = Path(sys.argv[1]), *sys.argv[2:4]
 last = int(sys.argv[4]) if len(sys.argv) > 4 else None
