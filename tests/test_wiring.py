@@ -170,6 +170,27 @@ def test_every_model_can_be_chosen() -> None:
         assert parameters["vlm"].model == name
 
 
+def test_both_stages_are_table_1_for_every_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Table I of the paper, as far as the trainers are told of it."""
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    parameters = ParameterValidator(dict(pipelines)).validate_raw_params(loader("base")["parameters"])
+    for stage in ("sft_training", "grpo_training"):
+        assert parameters[stage].lora.rank == 16
+        for spec in (s for s in parameters["vlm"].models.values() if s.device == "cuda"):
+            assert spec.lora_targets == "language_attention"
+            told = parameters[stage].arguments(spec, Path("run"))
+            assert {
+                "optim": "adamw_8bit",
+                "learning_rate": 2e-5,
+                "lr_scheduler_type": "cosine",
+                "bf16": True,
+                "warmup_steps": 0.03,
+                "num_train_epochs": 3,
+                "per_device_train_batch_size": 2,
+                "gradient_accumulation_steps": 4,
+            }.items() <= told.items()
+
+
 def test_the_whole_way_needs_raw_photos_only() -> None:
     inputs = {n for n in pipelines["__default__"].inputs() if not n.startswith("params:")}
     assert inputs == {"raw_annotations", "all_metrics"}
