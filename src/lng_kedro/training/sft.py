@@ -69,7 +69,8 @@ def train_sft(
     from lng_kedro.training.trainers import OrderedSftTrainer
 
     dataset = sft_dataset(samples, photos, taxonomy, vlm.frame, params.reasoning_share, params.seed)
-    lengths = samples["ground_truth"].str.len().tolist()
+    answers = dataset.with_format(None)["completion"]  # without opening the photos
+    lengths = [len(answer[0]["content"]) for answer in answers]
     trainer = OrderedSftTrainer(
         model=vlm.model,
         args=SFTConfig(**arguments),
