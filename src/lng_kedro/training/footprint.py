@@ -17,7 +17,7 @@ from weakref import finalize
 
 from lng_kedro.geometry import PROCESSED_SIZE
 from lng_kedro.training.params import TrainingParams
-from lng_kedro.vlm.load import KEPT_16BIT
+from lng_kedro.vlm.load import KEPT_16BIT, add_adapter
 from lng_kedro.vlm.spec import LoraParams, ModelSpec
 
 
@@ -85,7 +85,6 @@ def measure(spec: ModelSpec, params: TrainingParams, text: int) -> Footprint:
 @cache
 def _footprint(spec_json: str, lora_json: str, bf16: bool, checkpointing: bool, text: int) -> Footprint:
     import torch
-    from peft import LoraConfig, get_peft_model
 
     spec = ModelSpec.model_validate_json(spec_json)
     lora = LoraParams.model_validate_json(lora_json)
@@ -94,14 +93,7 @@ def _footprint(spec_json: str, lora_json: str, bf16: bool, checkpointing: bool, 
     language = base.model.language_model
     keys_and_values = [m for name, m in language.named_modules() if name.endswith(("k_proj", "v_proj"))]
     cached = sum(m.out_features for m in keys_and_values)
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=spec.adapted_layers,
-        task_type="CAUSAL_LM",
-    )
-    model = get_peft_model(base, config)
+    model = add_adapter(base, spec, lora)
     adapter = [p for p in model.parameters() if p.requires_grad]
     if checkpointing:
         model.gradient_checkpointing_enable()

@@ -21,11 +21,15 @@ class _Epochs(TrainerCallback):
 
 
 class _Ordered:
+    # Of the trainer that it is mixed into.
+    model: Any
+    add_callback: Any
+
     def __init__(self, *, order: SimilarLengths, **arguments: Any) -> None:
         self._order = order
         super().__init__(**arguments)
-        self.add_callback(_Epochs(order))  # type: ignore[attr-defined]
-        for parameter in self.model.parameters():  # type: ignore[attr-defined]
+        self.add_callback(_Epochs(order))
+        for parameter in self.model.parameters():
             # On a model in 4 bits TRL makes them bfloat16, too coarse for steps as small as Table I's.
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()

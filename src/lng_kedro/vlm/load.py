@@ -136,7 +136,7 @@ def _load_transformers(
     spec: ModelSpec, adapter: Path | None, new_adapter: LoraParams | None, trainable: bool, seed: int
 ) -> tuple[Any, Any]:
     import torch
-    from peft import LoraConfig, PeftModel, get_peft_model
+    from peft import PeftModel
     from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
 
     options: dict[str, Any] = {"dtype": torch.float32 if spec.precision == "32bit" else torch.bfloat16}
@@ -156,12 +156,19 @@ def _load_transformers(
         model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
     elif new_adapter is not None:
         torch.manual_seed(seed)
-        config = LoraConfig(
-            r=new_adapter.rank,
-            lora_alpha=new_adapter.alpha,
-            lora_dropout=new_adapter.dropout,
-            target_modules=spec.adapted_layers,
-            task_type="CAUSAL_LM",
-        )
-        model = get_peft_model(model, config)
+        model = add_adapter(model, spec, new_adapter)
     return model, processor
+
+
+def add_adapter(model: Any, spec: ModelSpec, lora: LoraParams) -> Any:
+    """A `PeftModel` around the model, with a fresh adapter on the layers that its entry names."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=spec.adapted_layers,
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config)
