@@ -1,32 +1,75 @@
-"""The report page: one self-contained HTML file."""
+"""The report page: one HTML file with everything in it but the photos, which it shows from their folder."""
 
 import base64
-import io
+import hashlib
 import json
-from collections.abc import Hashable, Mapping
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 import pandas as pd
 
+from lng_kedro import charts
 from lng_kedro.geometry import PROCESSED_SIZE
-from lng_kedro.imaging import PhotoFolder
+from lng_kedro.mistakes import Kind, Verdict, judge
+from lng_kedro.report import Finding, to_finding
 from lng_kedro.tables import STAGES
-from lng_kedro.taxonomy import BBOX, LABEL, Taxonomy
+from lng_kedro.taxonomy import LABEL, Taxonomy
 
-PHOTO_SIZE = 360
-"""Side of the photos on the page in pixels."""
+KINDS: tuple[str, ...] = get_args(Kind)
 
-CURVES = {
-    "sft": {"loss": "SFT: loss"},
-    "grpo": {
-        "reward": "GRPO: reward, weighted sum",
-        "rewards/iou_f1/mean": "GRPO: detection IoU-F1",
-        "rewards/attribute_accuracy/mean": "GRPO: attribute accuracy",
-        "rewards/format_tag/mean": "GRPO: format tag",
-    },
+GLYPHS = dict(zip(KINDS, "✓≠✎↔○✕", strict=True))
+"""A sign for each kind, so that colour is not all that tells them apart."""
+
+KEY_FIGURES = {
+    "map_50": "mAP@50",
+    "ap_50_agnostic": "AP@50, any label",
+    f"f1_{LABEL}": "F1 label",
+    "valid_json": "valid JSON",
 }
-"""Stage -> logged figure -> title of its curve."""
+"""Metrics at the top of the page -> their names there."""
+
+
+class Outcome(NamedTuple):
+    """What one stage made of the test photos.
+
+    Attributes:
+        stage: its key.
+        name: for people.
+        kinds: kind of verdict -> how many; those but `false` add up to the true findings.
+        broken: answers that are no valid JSON.
+    """
+
+    stage: str
+    name: str
+    kinds: dict[str, int]
+    broken: int
+
+
+class Cell(NamedTuple):
+    """A table's cell: its text, and whether it is the best figure of its column."""
+
+    text: str
+    best: bool
+
+
+class Words:
+    """Texts that many findings share, each by its number; None is -1."""
+
+    def __init__(self, known: Sequence[str]) -> None:
+        self._numbers = {word: i for i, word in enumerate(known)}
+
+    def number(self, word: str | None) -> int:
+        """The number of one text, a new one where it was not met yet."""
+        return -1 if word is None else self._numbers.setdefault(word, len(self._numbers))
+
+    @property
+    def all(self) -> list[str]:
+        """The texts in the order of their numbers."""
+        return list(self._numbers)
 
 
 def render_page(
@@ -36,80 +79,188 @@ def render_page(
     histories: Mapping[str, pd.DataFrame],
     samples: pd.DataFrame,
     predictions: Mapping[str, pd.DataFrame],
-    photos: PhotoFolder,
+    metrics: Mapping[str, Mapping[str, Any]],
+    photos: str,
 ) -> str:
     """HTML of the report page.
 
     Args:
         model: name of the model.
-        taxonomy: gives the labels to filter by.
-        tables: title -> table.
+        taxonomy: gives labels and fields.
+        tables: title -> table; figures are rounded, or text.
         histories: training stage -> its logged steps.
-        samples: the test photos to show (photo_id, photo_label, ground_truth).
+        samples: the test photos (photo_id, photo_label, ground_truth).
         predictions: stage -> predictions of all test photos.
-        photos: the processed photos.
+        metrics: stage -> its `metrics` and their `intervals`, figures of each of its `labels`, and a
+            `confusion` matrix of each field; any of them may be missing.
+        photos: URL of the folder of processed photos, relative to the page.
     """
     from jinja2 import Environment, select_autoescape
 
-    template = Environment(autoescape=select_autoescape(default=True)).from_string(
-        files("lng_kedro").joinpath("page.html").read_text(encoding="utf-8")
-    )
-    return template.render(
+    stages = [stage for stage in STAGES if stage in predictions]
+    known = {stage: metrics[stage] for stage in STAGES if stage in metrics}
+    fields = [LABEL, *taxonomy.field_names]
+    data = _data(taxonomy, stages, samples, predictions)
+    outcomes = [_outcome(i, stage, data["samples"]) for i, stage in enumerate(stages)]
+    data |= {"photos": photos, "confusion": {s: m.get("confusion", {}) for s, m in known.items()}}
+    data["confusion"] = {stage: matrices for stage, matrices in data["confusion"].items() if matrices}
+    script = _part("page.js")
+    environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_part("page.html")).render(
         model=model,
-        labels=taxonomy.label_names,
-        stages={stage: STAGES[stage][0] for stage in predictions},
-        tables=tables,
-        curves=[
-            (title, *_curve(histories[stage], name))
-            for stage, wanted in CURVES.items()
-            if stage in histories
-            for name, title in wanted.items()
-            if name in histories[stage] and histories[stage][name].notna().any()
-        ],
-        photos=[_photo(row, predictions, photos) for row in samples.to_dict("records")],
-        side=PROCESSED_SIZE,
-        size=PHOTO_SIZE,
+        made=datetime.now().astimezone(),
+        n_objects=sum(len(true) for _, _, true, _ in data["samples"]),
+        n_photos=len(samples),
+        outcomes=outcomes,
+        longest=max([sum(o.kinds.values()) for o in outcomes], default=0),
+        glyphs=GLYPHS,
+        key_figures=_key_figures(known, stages),
+        tables={title: (list(table.columns), _rows(table)) for title, table in tables.items()},
+        curves=charts.curves(histories),
+        frame=charts,
+        bars={
+            "AP@50 of each label": charts.label_bars(known, taxonomy.label_names),
+            "F1 of each field": charts.field_bars(known, fields),
+        },
+        confusion=data["confusion"],
+        stage_names={stage: name for stage, (name, _) in STAGES.items()},
+        style=_part("page.css"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        data=to_script(data),
     )
 
 
-def _curve(history: pd.DataFrame, name: str) -> tuple[str, float, float]:
-    """Points of an SVG polyline in a box of 100 x 40, and the first and last value."""
-    values = history[name].dropna().to_list()
-    low, high = min(values), max(values)
-    step, spread = 100 / max(len(values) - 1, 1), (high - low) or 1.0
-    points = " ".join(f"{i * step:.2f},{40 - 40 * (v - low) / spread:.2f}" for i, v in enumerate(values))
-    return points, values[0], values[-1]
+def to_script(data: Any) -> str:
+    """JSON that may stand inside a script element, whatever texts it holds."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _photo(
-    sample: Mapping[Hashable, Any], predictions: Mapping[str, pd.DataFrame], photos: PhotoFolder
+def _part(name: str) -> str:
+    return files("lng_kedro").joinpath(name).read_text(encoding="utf-8")
+
+
+def _data(
+    taxonomy: Taxonomy,
+    stages: Sequence[str],
+    samples: pd.DataFrame,
+    predictions: Mapping[str, pd.DataFrame],
 ) -> dict[str, Any]:
-    photo_id = sample["photo_id"]
-    said: dict[str, dict[str, Any]] = {}
-    for stage, table in predictions.items():
-        row = table.loc[table["photo_id"] == photo_id].iloc[0]
-        said[stage] = {"boxes": _boxes(row["objects"]), "text": row["text"], "valid": bool(row["valid_json"])}
-    buffer = io.BytesIO()
-    photos.load(photo_id).resize((PHOTO_SIZE, PHOTO_SIZE)).save(buffer, "JPEG", quality=80)
+    """What the script reads: photos with findings and verdicts, every name by its number in `words`.
+
+    A sample is (photo_id, label, true findings, what each stage said); that is (findings, verdicts, text,
+    valid_json, schema_true, n_tokens, finished).
+    """
+    words = Words(taxonomy.label_names)
+    order = samples["photo_id"].tolist()
+    said = {s: predictions[s].set_index("photo_id").loc[order].to_dict("records") for s in stages}
+    rows = []
+    for i, sample in enumerate(samples.to_dict("records")):
+        true = _findings(sample["ground_truth"], taxonomy)
+        label = None if pd.isna(sample["photo_label"]) else sample["photo_label"]
+        answers = [_answer(said[stage][i], true, taxonomy, words) for stage in stages]
+        rows.append([sample["photo_id"], words.number(label), [_row(f, words) for f, _ in true], answers])
     return {
-        "id": photo_id,
-        "label": "" if pd.isna(sample["photo_label"]) else sample["photo_label"],
-        "jpeg": base64.b64encode(buffer.getvalue()).decode(),
-        "truth": _boxes(sample["ground_truth"]),
-        "report": sample["ground_truth"],
-        "said": said,
+        "side": PROCESSED_SIZE,
+        "stages": [[stage, STAGES[stage][0]] for stage in stages],
+        "kinds": list(GLYPHS.items()),
+        "fields": taxonomy.field_names,
+        "labels": len(taxonomy.label_names),
+        "samples": rows,
+        "words": words.all,
     }
 
 
-def _boxes(objects: str) -> list[dict[str, Any]]:
-    found = [o for o in json.loads(objects) if o[BBOX]]
+def _findings(objects: str, taxonomy: Taxonomy) -> list[tuple[Finding, float | None]]:
+    """Findings of a JSON list, each with its score."""
+    return [(to_finding(o, taxonomy), o.get("score")) for o in json.loads(objects)]
+
+
+def _answer(
+    prediction: Mapping[Any, Any],
+    true: Sequence[tuple[Finding, float | None]],
+    taxonomy: Taxonomy,
+    words: Words,
+) -> list[Any]:
+    found = _findings(prediction["objects"], taxonomy)
+    verdicts = judge([f for f, _ in found], [f for f, _ in true])
     return [
-        {
-            "x": o[BBOX][0],
-            "y": o[BBOX][1],
-            "w": o[BBOX][2] - o[BBOX][0],
-            "h": o[BBOX][3] - o[BBOX][1],
-            "name": o[LABEL],
-        }
-        for o in found
+        [_row(f, words, s) for f, s in found],
+        [_numbers(verdict) for verdict in verdicts],
+        prediction["text"],
+        int(prediction["valid_json"]),
+        int(prediction["schema_true"]),
+        int(prediction["n_tokens"]),
+        int(prediction["finished"]),
+    ]
+
+
+def _row(finding: Finding, words: Words, score: float | None = None) -> list[Any]:
+    """A finding as (box, chance in per cent, label, fields ...)."""
+    box = [int(v) if v == int(v) else round(v, 1) for v in finding.bbox] if finding.bbox else None
+    chance = None if score is None else round(100 * math.exp(min(score, 0.0)), 1)
+    names = [finding.label, *finding.values.values()]
+    return [box, chance, *map(words.number, names)]
+
+
+def _numbers(verdict: Verdict) -> list[int]:
+    """A verdict as (kind, prediction, truth), -1 for None."""
+    return [
+        KINDS.index(verdict.kind),
+        -1 if verdict.predicted is None else verdict.predicted,
+        -1 if verdict.true is None else verdict.true,
+    ]
+
+
+def _outcome(i: int, stage: str, samples: Sequence[Sequence[Any]]) -> Outcome:
+    answers = [said[i] for _, _, _, said in samples]
+    counts = Counter(kind for _, verdicts, *_ in answers for kind, _, _ in verdicts)
+    return Outcome(
+        stage=stage,
+        name=STAGES[stage][0],
+        kinds={kind: counts[number] for number, kind in enumerate(KINDS)},
+        broken=sum(not valid for _, _, _, valid, *_ in answers),
+    )
+
+
+def _key_figures(metrics: Mapping[str, Mapping[str, Any]], stages: Sequence[str]) -> list[dict[str, Any]]:
+    """The last stage's key figures in per cent, with intervals and what the stages before had."""
+    found = []
+    for name, title in KEY_FIGURES.items():
+        values = {s: 100 * metrics[s]["metrics"][name] for s in stages if name in _plain(metrics, s)}
+        if stages and stages[-1] in values:
+            interval = metrics[stages[-1]].get("intervals", {}).get(name)
+            found.append(
+                {
+                    "title": title,
+                    "value": values.pop(stages[-1]),
+                    "interval": [100 * bound for bound in interval] if interval else None,
+                    "before": {STAGES[stage][0]: value for stage, value in values.items()},
+                }
+            )
+    return found
+
+
+def _plain(metrics: Mapping[str, Mapping[str, Any]], stage: str) -> Mapping[str, float]:
+    found: Mapping[str, float] = metrics.get(stage, {}).get("metrics", {})
+    return found
+
+
+def _rows(table: pd.DataFrame) -> list[list[Cell]]:
+    """Cells of a table, row by row."""
+    columns = [_column(table[name]) for name in table.columns]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _column(values: pd.Series) -> list[Cell]:
+    """Cells of a column: figures with equally many decimals, the best marked where two can be compared."""
+    texts = ["" if pd.isna(value) else str(value) for value in values]
+    if not pd.api.types.is_numeric_dtype(values):
+        return [Cell(text, False) for text in texts]
+    decimals = max((len(text.rstrip("0").partition(".")[2]) for text in texts), default=0)
+    best = values.max() if values.nunique() > 1 else None
+    return [
+        Cell(text and f"{value:.{decimals}f}", best is not None and value == best)
+        for text, value in zip(texts, values, strict=True)
     ]

@@ -1,0 +1,469 @@
+'use strict';
+// What a model or a dataset wrote reaches the page as text nodes and attributes only, never as HTML.
+const data = JSON.parse(document.getElementById('data').textContent);
+const BATCH = 24;
+const BROKEN = data.kinds.length; // the choice after the verdicts' kinds
+const CHOICES = [...data.kinds, ['broken JSON', '!']];
+const NO_LABEL = '(no label)';
+const DEFAULTS = {
+  stage: data.stages.at(-1)?.[0] ?? '', beside: '', label: '', kind: '', sort: '', q: '', photo: '',
+  matrix: Object.keys(data.confusion).at(-1) ?? '', field: 'label',
+};
+const $ = (id) => document.getElementById(id);
+
+// --- Elements -------------------------------------------------------------------------------------
+
+const fill = (element, attributes, children) => {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === 'function') element.addEventListener(name, value);
+    else if (value !== false) element.setAttribute(name, value === true ? '' : value);
+  }
+  element.append(...children);
+  return element;
+};
+const h = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
+const svg = (tag, attributes = {}, ...children) =>
+  fill(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children);
+
+// --- Data -----------------------------------------------------------------------------------------
+
+const word = (number) => (number < 0 ? null : data.words[number]);
+const finding = ([box, chance, label, ...values]) => ({ box, chance, label, values });
+
+/** What can be filtered by: for all labels together and for each, a bit a kind. */
+function facts(said) {
+  let all = said.valid ? 0 : 1 << BROKEN;
+  const broken = all;
+  const labels = new Map();
+  for (const [kind, i, j] of said.verdicts) {
+    all |= 1 << kind;
+    for (const label of new Set([said.found[i]?.label, said.true[j]?.label])) {
+      if (label !== undefined) labels.set(label, (labels.get(label) ?? broken) | (1 << kind));
+    }
+  }
+  const mistakes = said.verdicts.filter(([kind]) => kind > 0).length;
+  const chances = said.found.map((f) => f.chance).filter((c) => c !== null);
+  return { all, labels, mistakes, lowest: chances.length ? Math.min(...chances) : Infinity };
+}
+
+const photos = data.samples.map(([id, label, truth, answers]) => {
+  const photo = { id, label, true: truth.map(finding) };
+  photo.said = answers.map(([found, verdicts, text, valid, schema, tokens, finished]) => {
+    const said = { found: found.map(finding), true: photo.true, verdicts, text, valid, schema, tokens, finished };
+    return Object.assign(said, facts(said));
+  });
+  return photo;
+});
+const byId = new Map(photos.map((photo) => [photo.id, photo]));
+const present = new Set(photos.flatMap((photo) => photo.said.flatMap((said) => [...said.labels.keys()])));
+const labels = data.words.slice(0, data.labels).map((name, number) => [name, number]);
+if (present.has(-1)) labels.push([NO_LABEL, -1]);
+const source = (id) => `${data.photos}/${encodeURIComponent(id)}.jpg`;
+
+// --- State: what is chosen, in the address as well ------------------------------------------------
+
+const state = { ...DEFAULTS };
+
+function readHash() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  Object.assign(state, DEFAULTS);
+  for (const [key, value] of given) if (key in DEFAULTS) state[key] = value;
+  const stages = data.stages.map(([stage]) => stage);
+  if (!stages.includes(state.stage)) state.stage = DEFAULTS.stage;
+  if (!stages.includes(state.beside) || state.beside === state.stage) state.beside = '';
+  if (!labels.some(([name]) => name === state.label)) state.label = '';
+  if (!CHOICES.some(([name]) => name === state.kind)) state.kind = '';
+  if (!['mistakes', 'score'].includes(state.sort)) state.sort = '';
+  if (!(state.matrix in data.confusion)) state.matrix = DEFAULTS.matrix;
+  if (!(state.field in (data.confusion[state.matrix] ?? {}))) state.field = DEFAULTS.field;
+}
+
+function hash(changes = {}) {
+  const wanted = { ...state, ...changes };
+  const changed = Object.entries(wanted).filter(([key, value]) => value !== DEFAULTS[key]);
+  return `#${new URLSearchParams(changed)}`;
+}
+
+const indexOf = (stage) => data.stages.findIndex(([name]) => name === stage);
+const columns = () => [state.stage, state.beside].filter(Boolean).map(indexOf);
+
+// --- Filters --------------------------------------------------------------------------------------
+
+/** The photos chosen, and for each choice of stage, label and kind how many there would be. */
+function select() {
+  const stage = indexOf(state.stage);
+  const label = labels.find(([name]) => name === state.label)?.[1];
+  const kind = CHOICES.findIndex(([name]) => name === state.kind);
+  const bit = kind < 0 ? 0 : 1 << kind;
+  const wanted = state.q.normalize().toLowerCase();
+  const passes = (mask) => mask !== undefined && (bit === 0 || (mask & bit) !== 0);
+  const counts = { stage: data.stages.map(() => 0), label: new Map(), kind: CHOICES.map(() => 0), labels: 0, kinds: 0 };
+  const chosen = [];
+  for (const photo of photos) {
+    if (!photo.id.normalize().toLowerCase().includes(wanted)) continue;
+    const mask = (said) => (label === undefined ? said.all : said.labels.get(label));
+    photo.said.forEach((said, i) => { if (passes(mask(said))) counts.stage[i] += 1; });
+    const said = photo.said[stage];
+    const here = mask(said);
+    if (passes(here)) chosen.push(photo);
+    if (passes(said.all)) counts.labels += 1;
+    for (const [number, m] of said.labels) if (passes(m)) counts.label.set(number, (counts.label.get(number) ?? 0) + 1);
+    if (here !== undefined) {
+      counts.kinds += 1;
+      counts.kind.forEach((_, i) => { if (here & (1 << i)) counts.kind[i] += 1; });
+    }
+  }
+  const key = { mistakes: (p) => -p.said[stage].mistakes, score: (p) => p.said[stage].lowest }[state.sort];
+  if (key) chosen.sort((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0));
+  return { chosen, counts };
+}
+
+const option = (value, text) => h('option', { value }, text);
+const kindClass = (name) => `k-${name.replaceAll(' ', '-')}`;
+
+function makeFilters() {
+  $('stage').append(...data.stages.map(([stage]) => option(stage, '')));
+  $('beside').append(option('', 'no other stage'), ...data.stages.map(([stage, name]) => option(stage, name)));
+  $('label').append(option('', ''), ...labels.map(([name]) => option(name, '')));
+  const all = [['', ''], ...CHOICES];
+  $('kinds').append(...all.map(([name, glyph]) => h('label', { class: `chip ${kindClass(name)}` },
+    h('input', { type: 'radio', name: 'kind', value: name }),
+    h('span', {}, `${glyph} ${name || 'anything'}`.trim(), h('output')))));
+  $('filters').addEventListener('submit', (event) => event.preventDefault());
+  $('filters').addEventListener('input', (event) => {
+    const { id, name, value } = event.target;
+    choose({ [id || name]: value });
+  });
+}
+
+function showFilters(counts) {
+  const n = (count) => count.toLocaleString('en');
+  data.stages.forEach(([, name], i) => { $('stage').options[i].text = `${name} (${n(counts.stage[i])})`; });
+  $('label').options[0].text = `all (${n(counts.labels)})`;
+  labels.forEach(([name, number], i) => { $('label').options[i + 1].text = `${name} (${n(counts.label.get(number) ?? 0)})`; });
+  for (const choice of $('beside').options) choice.disabled = choice.value === state.stage;
+  for (const id of ['stage', 'beside', 'label', 'sort', 'q']) if ($(id).value !== state[id]) $(id).value = state[id];
+  document.querySelectorAll('#kinds .chip').forEach((chip, i) => {
+    chip.querySelector('input').checked = chip.querySelector('input').value === state.kind;
+    chip.querySelector('output').textContent = n(i ? counts.kind[i - 1] : counts.kinds);
+  });
+}
+
+// --- One photo ------------------------------------------------------------------------------------
+
+const overlap = (a, b) => Math.max(0, Math.min(a[2], b[2]) - Math.max(a[0], b[0])) * Math.max(0, Math.min(a[3], b[3]) - Math.max(a[1], b[1]));
+const area = (a) => (a[2] - a[0]) * (a[3] - a[1]);
+const iou = (a, b) => overlap(a, b) / (area(a) + area(b) - overlap(a, b));
+const pen = document.createElement('canvas').getContext('2d');
+pen.font = '600 100px system-ui, sans-serif';
+const lengths = new Map();
+
+/** Width of a text in font sizes. */
+function textWidth(text) {
+  if (!lengths.has(text)) lengths.set(text, pen.measureText(text).width / 100);
+  return lengths.get(text);
+}
+
+/** Where a tag of that size covers least of what is already there. */
+function place([x0, y0, x1, y1], width, height, taken) {
+  const side = data.side;
+  const at = (x, y) => {
+    const left = Math.min(Math.max(x, 0), side - width);
+    const top = Math.min(Math.max(y, 0), side - height);
+    return [left, top, left + width, top + height];
+  };
+  const spots = [at(x0, y0 - height), at(x0, y1), at(x1 - width, y0 - height), at(x1 - width, y1),
+    at(x0, y0), at(x0, y1 - height), at(x1, y0), at(x0 - width, y0)];
+  const costs = spots.map((spot) => taken.reduce((sum, other) => sum + overlap(spot, other), 0));
+  const best = spots[costs.indexOf(Math.min(...costs))];
+  taken.push(best);
+  return best;
+}
+
+function tag(box, text, unit, taken) {
+  const size = 11.5 * unit;
+  const [x, y, right, bottom] = place(box, textWidth(text) * size + 8 * unit, 16 * unit, taken);
+  return svg('g', { class: 'tag' },
+    svg('rect', { x, y, width: right - x, height: bottom - y, rx: 2 * unit }),
+    svg('text', { x: x + 4 * unit, y: y + 12 * unit, 'font-size': size }, text));
+}
+
+/** Boxes of truth (dashed) and prediction, each with its verdict's number; `width` is the drawing's, in pixels. */
+function boxes(said, width) {
+  const unit = data.side / width;
+  const taken = [];
+  const drawn = said.verdicts.flatMap(([kind, i, j], n) => {
+    const [name, glyph] = data.kinds[kind];
+    return [['true', said.true[j]], ['said', said.found[i]]].filter(([, f]) => f?.box).map(([side, f]) => {
+      const [x, y, right, bottom] = f.box;
+      const at = { x, y, width: right - x, height: bottom - y };
+      const needless = side === 'true' && said.found[i]?.box && said.found[i].label === f.label;
+      const text = width < 200 ? `${n + 1}${glyph}` : `${n + 1} ${glyph} ${word(f.label) ?? NO_LABEL}`;
+      const group = svg('g', { class: `${side} ${kindClass(name)}` }, svg('rect', { class: 'halo', ...at }), svg('rect', { class: 'box', ...at }));
+      return { group, f, text: needless ? null : side === 'true' && i >= 0 ? `${n + 1} truth: ${word(f.label)}` : text };
+    });
+  });
+  const layer = svg('svg', { viewBox: `0 0 ${data.side} ${data.side}`, 'aria-hidden': 'true' }, ...drawn.map(({ group }) => group));
+  for (const { group, f, text } of drawn) {
+    if (text) layer.append(svg('g', { class: group.getAttribute('class') }, tag(f.box, text, unit, taken)));
+  }
+  return layer;
+}
+
+function picture(photo, eager) {
+  const image = h('img', {
+    src: source(photo.id), width: data.side, height: data.side, decoding: 'async', loading: eager ? 'eager' : 'lazy',
+    alt: `test photo, ${word(photo.label) ?? 'nothing to report'}`,
+    error: () => { image.classList.add('gone'); $('missing').hidden = false; },
+  });
+  return h('div', { class: 'photo' }, image);
+}
+
+/** A model's text with white space added where its JSON has objects and keys; nothing else is touched. */
+function pretty(text) {
+  const start = text.search(/\[\s*\{/);
+  if (start < 0) return text;
+  const open = [];
+  let out = text.slice(0, start);
+  const line = () => `\n${'  '.repeat(open.filter(Boolean).length)}`;
+  const tokens = text.slice(start).match(/"(?:[^"\\]|\\[^])*"?|[{}[\],]|[^"{}[\],]+/g);
+  tokens.forEach((token, i) => {
+    if (token === '{' || token === '[') {
+      open.push(token === '{' || /^\s*\{/.test(tokens[i + 1] ?? ''));
+      out += token + (open.at(-1) ? line() : '');
+    } else if (token === '}' || token === ']') {
+      out += (open.pop() ? line() : '') + token;
+    } else out += token + (token === ',' && open.at(-1) ? line() : '');
+  });
+  return out;
+}
+
+/** A verdict in words: what differs, how far the boxes agree, how sure the model is. */
+function verdict(said, [kind, i, j], n) {
+  const [name, glyph] = data.kinds[kind];
+  const [found, truth] = [said.found[i], said.true[j]];
+  const label = (f) => word(f.label) ?? NO_LABEL;
+  const notes = [];
+  if (found && truth && found.label !== truth.label) notes.push(`truth ${label(truth)}`);
+  if (found && truth) {
+    data.fields.forEach((field, k) => {
+      if (found.values[k] !== truth.values[k]) notes.push(`${field} ${word(found.values[k]) ?? 'none'}, truth ${word(truth.values[k])}`);
+    });
+    notes.push(`IoU ${iou(found.box, truth.box).toFixed(2)}`);
+  }
+  if (found && !found.box) notes.push('no box');
+  if (found && found.chance !== null) notes.push(`score ${found.chance.toFixed(0)} %`);
+  return h('li', { class: kindClass(name) }, h('span', { class: 'n' }, `${n + 1}`),
+    h('span', {}, h('b', {}, `${glyph} ${name}`), ` ${label(found ?? truth)}`, h('small', {}, notes.join('; '))));
+}
+
+function words(said) {
+  const flags = h('p', { class: 'flags' });
+  if (!said.valid) flags.append(h('b', {}, '! broken JSON'), '; ');
+  else if (!said.schema) flags.append(h('b', {}, 'not as the schema asks'), '; ');
+  if (!said.finished) flags.append(h('b', {}, 'cut off'), '; ');
+  flags.append(`${said.tokens} tokens`);
+  const list = said.verdicts.map((v, n) => verdict(said, v, n));
+  const nothing = h('li', {}, h('span', {}), h('span', {}, 'nothing reported, nothing to report'));
+  return [h('ol', { class: 'verdicts' }, ...(list.length ? list : [nothing])), flags, h('pre', {}, pretty(said.text))];
+}
+
+function sides(photo, eager) {
+  const shown = columns();
+  return h('div', { class: `sides n-${shown.length}`, style: `--n: ${shown.length}` }, ...shown.map((i) =>
+    h('div', { class: 'side', 'data-stage': data.stages[i][0] },
+      ...(shown.length > 1 ? [h('h3', {}, data.stages[i][1])] : []),
+      picture(photo, eager), h('div', { class: 'words' }, h('div', {}, ...words(photo.said[i]))))));
+}
+
+/** Draws the boxes into pictures that stand on the page already: tags keep their size on the screen. */
+function draw(photo, root) {
+  const frames = [...root.querySelectorAll('.photo')];
+  const width = frames[0].clientWidth || 280;
+  columns().forEach((i, n) => frames[n].append(boxes(photo.said[i], width)));
+}
+
+// --- The list -------------------------------------------------------------------------------------
+
+let chosen = [];
+let drawn = 0;
+
+function card(photo) {
+  const link = h('a', { href: hash({ photo: photo.id }), 'data-photo': photo.id },
+    h('b', {}, word(photo.label) ?? 'nothing to report'), h('span', { class: 'id' }, photo.id));
+  const item = h('li', { class: 'card panel' }, link, sides(photo, false));
+  item.querySelectorAll('.photo').forEach((frame) => frame.addEventListener('click', () => open(photo.id)));
+  return item;
+}
+
+const watch = new IntersectionObserver((entries) => { if (entries.some((e) => e.isIntersecting)) more(); }, { rootMargin: '900px' });
+
+/** The next batch of cards. */
+function more() {
+  const batch = chosen.slice(drawn, drawn + BATCH).map((photo) => [photo, card(photo)]);
+  drawn += batch.length;
+  $('cards').append(...batch.map(([, item]) => item));
+  for (const [photo, item] of batch) draw(photo, item);
+  // Watched anew, the end of the list reports even where it is still in sight.
+  watch.disconnect();
+  if (drawn < chosen.length) watch.observe($('more'));
+}
+
+function showList() {
+  const found = select();
+  chosen = found.chosen;
+  drawn = 0;
+  showFilters(found.counts);
+  const unknown = state.photo && !byId.has(state.photo) ? ` There is no photo ${state.photo}.` : '';
+  $('status').textContent = photos.length
+    ? `${chosen.length.toLocaleString('en')} of ${photos.length.toLocaleString('en')} photos.${unknown}` : '';
+  $('cards').replaceChildren();
+  $('cards').classList.toggle('beside', state.beside !== '');
+  more();
+}
+
+// --- One photo, large -----------------------------------------------------------------------------
+
+const detail = $('detail');
+
+function button(text, name, action, disabled = false) {
+  return h('button', { type: 'button', 'data-do': name, 'aria-label': name, click: action, disabled }, text);
+}
+
+function showDetail() {
+  const photo = byId.get(state.photo);
+  if (!photo) {
+    if (detail.open) detail.close();
+    return;
+  }
+  const i = chosen.indexOf(photo);
+  const focused = document.activeElement?.dataset?.do;
+  const top = h('div', { class: 'bar-top' },
+    h('h2', { id: 'detail-title' }, word(photo.label) ?? 'nothing to report', h('span', { class: 'id' }, photo.id)),
+    h('span', { class: 'quiet', role: 'status' }, i < 0 ? 'not in the list' : `${i + 1} of ${chosen.length}`),
+    button('←', 'previous photo', () => walk(-1), i <= 0), button('→', 'next photo', () => walk(1), i >= chosen.length - 1),
+    h('button', { type: 'button', 'data-do': 'boxes', 'aria-pressed': String(!detail.classList.contains('bare')), click: bare }, 'Boxes'),
+    button('✕', 'close', close));
+  const truth = photo.true.map((f) => ({ label: word(f.label), bbox: f.box, ...Object.fromEntries(data.fields.map((field, k) => [field, word(f.values[k])])) }));
+  const body = h('div', { class: 'body' }, sides(photo, true), h('h4', {}, 'Truth'), h('pre', {}, pretty(JSON.stringify(truth))));
+  detail.replaceChildren(top, body);
+  if (!detail.open) detail.showModal();
+  (detail.querySelector(`[data-do="${focused}"]:not(:disabled)`) ?? detail.querySelector('[data-do=close]')).focus();
+  draw(photo, body);
+  detail.scrollTop = 0;
+}
+
+function bare() {
+  const off = detail.classList.toggle('bare');
+  detail.querySelector('[data-do=boxes]').setAttribute('aria-pressed', String(!off));
+}
+
+function open(id) {
+  history.pushState(null, '', hash({ photo: id }));
+  state.photo = id;
+  showDetail();
+}
+
+function walk(by) {
+  const next = chosen[chosen.indexOf(byId.get(state.photo)) + by];
+  if (!next) return;
+  state.photo = next.id;
+  history.replaceState(null, '', hash());
+  showDetail();
+}
+
+function close() {
+  const id = state.photo;
+  state.photo = '';
+  history.replaceState(null, '', hash());
+  detail.close();
+  const place = chosen.indexOf(byId.get(id));
+  while (drawn <= place) more();
+  const link = [...$('cards').querySelectorAll('[data-photo]')].find((a) => a.dataset.photo === id);
+  link?.focus();
+}
+
+// --- The confusion matrix -------------------------------------------------------------------------
+
+function showMatrix() {
+  const matrices = data.confusion[state.matrix];
+  if (!matrices) return;
+  if (!(state.field in matrices)) state.field = Object.keys(matrices)[0];
+  $('matrix-stage').value = state.matrix;
+  $('matrix-field').replaceChildren(...Object.keys(matrices).map((field) => option(field, field)));
+  $('matrix-field').value = state.field;
+  const { values, matrix } = matrices[state.field];
+  const names = [...values, 'none'];
+  const none = (i) => (i === values.length ? 'none' : '');
+  const head = h('tr', {}, h('th', {}, 'truth ↓ prediction →'),
+    ...names.map((name, j) => h('th', { scope: 'col', class: none(j) }, h('span', {}, name))));
+  const rows = matrix.map((row, i) => {
+    const whole = row.reduce((sum, count) => sum + count, 0);
+    return h('tr', { class: none(i) }, h('th', { scope: 'row', title: names[i] }, names[i]), ...row.map((count, j) => {
+      const share = whole ? (100 * count) / whole : 0;
+      const style = `--share: ${Math.round(share ? 8 + 0.92 * share : 0)}`;
+      const kind = `${i === j ? 'same' : ''} ${none(j)} ${share > 50 ? 'strong' : ''} ${count ? '' : 'zero'}`;
+      const corner = i === j && i === values.length;
+      return h('td', { class: kind, style, title: `truth ${names[i]}, prediction ${names[j]}: ${count} of ${whole} (${share.toFixed(0)} %)` }, corner ? '' : `${count}`);
+    }));
+  });
+  $('matrix').replaceChildren(h('thead', {}, head), h('tbody', {}, ...rows));
+}
+
+// --- Together -------------------------------------------------------------------------------------
+
+function choose(changes) {
+  Object.assign(state, changes);
+  if (state.beside === state.stage) state.beside = '';
+  history.replaceState(null, '', hash());
+  showList();
+}
+
+function show() {
+  readHash();
+  if (photos.length && data.stages.length) showList();
+  showMatrix();
+  showDetail();
+}
+
+function start() {
+  makeFilters();
+  const folder = new URL(data.photos, location.href);
+  $('missing').textContent = `Photos are expected in ${decodeURI(folder.protocol === 'file:' ? folder.pathname : folder.href)} and are not all there: `
+    + 'boxes are drawn on grey. Keep the page in its place, or copy the photos along.';
+  for (const id of ['matrix-stage', 'matrix-field']) {
+    $(id)?.addEventListener('change', () => {
+      state.matrix = $('matrix-stage').value;
+      state.field = $('matrix-field').value;
+      history.replaceState(null, '', hash());
+      showMatrix();
+    });
+  }
+  document.addEventListener('click', (event) => {
+    const link = event.target.closest('a[href^="#"]');
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    const target = document.querySelector(`section[id="${CSS.escape(link.hash.slice(1))}"]`);
+    if (target) target.scrollIntoView();
+    else if (link.dataset.photo !== undefined) open(link.dataset.photo);
+    else {
+      history.pushState(null, '', link.hash);
+      show();
+      $('photos').scrollIntoView();
+    }
+  });
+  detail.addEventListener('keydown', (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === 'ArrowLeft') walk(-1);
+    else if (event.key === 'ArrowRight') walk(1);
+    else return;
+    event.preventDefault();
+  });
+  detail.addEventListener('cancel', (event) => { event.preventDefault(); close(); });
+  detail.addEventListener('click', (event) => { if (event.target === detail) close(); });
+  window.addEventListener('popstate', show);
+  show();
+  performance.mark('usable');
+}
+
+start();
