@@ -9,6 +9,7 @@ import mlflow
 import pandas as pd
 import pytest
 
+from lng_kedro.pipelines.evaluation.nodes import PHOTOS_FROM_PAGE
 from lng_kedro.rewards import SCORES
 
 ROOT = Path(__file__).parents[1]
@@ -106,8 +107,11 @@ def test_adapters_are_registered(data_dir, run):
 def test_the_page_stands_alone(data_dir):
     page = (data_dir / "08_reporting" / MODEL / "report.html").read_text()
     assert "http://" not in page and "https://" not in page
-    assert page.count("data:image/jpeg;base64,") == 15
     assert "SFT+GRPO" in page and "weld blowhole" in page
+    samples = pd.read_parquet(data_dir / "05_model_input/test_samples.parquet")
+    assert all(photo_id in page for photo_id in samples["photo_id"])
+    folder = data_dir / "08_reporting" / MODEL / PHOTOS_FROM_PAGE
+    assert all((folder / f"{photo_id}.jpg").is_file() for photo_id in samples["photo_id"])
 
 
 def test_ablation_fills_its_row(data_dir):

@@ -22,7 +22,12 @@ INTERVALS = 4
 
 REWARD_PREFIX, REWARD_SUFFIX = "rewards/", "/mean"
 
-MODELS = {"sft": "SFT", "grpo": "GRPO"}
+REWARD_TITLES = {
+    "iou_f1": "detection IoU-F1",
+    "json_validity": "JSON validity",
+    "anti_gibberish": "no gibberish",
+}
+"""Names of rewards that do not read well as they are."""
 
 
 class Tick(NamedTuple):
@@ -86,14 +91,13 @@ def curves(histories: Mapping[str, pd.DataFrame]) -> list[Curve]:
 
 def _titles(stage: str, columns: Sequence[str]) -> dict[str, str]:
     """Logged figure -> title; GRPO's loss says nothing about how well it does."""
-    model = MODELS[stage]
     if stage == "sft":
-        return {"loss": f"{model}: loss"}
-    titles = {"reward": f"{model}: reward, weighted sum"} if "reward" in columns else {}
+        return {"loss": "SFT: loss"}
+    titles = {"reward": "GRPO: reward, weighted sum"} if "reward" in columns else {}
     for column in columns:
         if column.startswith(REWARD_PREFIX) and column.endswith(REWARD_SUFFIX):
             name = column.removeprefix(REWARD_PREFIX).removesuffix(REWARD_SUFFIX)
-            titles[column] = f"{model}: {name.replace('_', ' ')}"
+            titles[column] = f"GRPO: {REWARD_TITLES.get(name, name.replace('_', ' '))}"
     return titles
 
 
@@ -102,7 +106,7 @@ def _curve(title: str, steps: pd.Series, values: pd.Series) -> Curve:
     smooth = values.rolling(window, center=True, min_periods=1).mean()
     x, y = ticks(steps.min(), steps.max()), ticks(values.min(), values.max())
     # Steps span the whole width; values span whole intervals of their axis.
-    start, end = steps.min(), max(steps.max(), steps.min() + 1)
+    start, end = float(steps.min()), float(max(steps.max(), steps.min() + 1))
 
     def across(step: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * (step - start) / (end - start)

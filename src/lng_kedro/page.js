@@ -198,9 +198,11 @@ function boxes(said, width) {
       const [x, y, right, bottom] = f.box;
       const at = { x, y, width: right - x, height: bottom - y };
       const needless = side === 'true' && said.found[i]?.box && said.found[i].label === f.label;
-      const text = width < 200 ? `${n + 1}${glyph}` : `${n + 1} ${glyph} ${word(f.label) ?? NO_LABEL}`;
+      const pair = side === 'true' && i >= 0;
+      const long = pair ? `${n + 1} truth: ${word(f.label)}` : `${n + 1} ${glyph} ${word(f.label) ?? NO_LABEL}`;
+      const short = pair ? `${n + 1}` : `${n + 1}${glyph}`;
       const group = svg('g', { class: `${side} ${kindClass(name)}` }, svg('rect', { class: 'halo', ...at }), svg('rect', { class: 'box', ...at }));
-      return { group, f, text: needless ? null : side === 'true' && i >= 0 ? `${n + 1} truth: ${word(f.label)}` : text };
+      return { group, f, text: needless ? null : width < 200 ? short : long };
     });
   });
   const layer = svg('svg', { viewBox: `0 0 ${data.side} ${data.side}`, 'aria-hidden': 'true' }, ...drawn.map(({ group }) => group));
@@ -249,10 +251,10 @@ function verdict(said, [kind, i, j], n) {
     data.fields.forEach((field, k) => {
       if (found.values[k] !== truth.values[k]) notes.push(`${field} ${word(found.values[k]) ?? 'none'}, truth ${word(truth.values[k])}`);
     });
-    notes.push(`IoU ${iou(found.box, truth.box).toFixed(2)}`);
+    notes.push(`IoU\u00a0${iou(found.box, truth.box).toFixed(2)}`);
   }
   if (found && !found.box) notes.push('no box');
-  if (found && found.chance !== null) notes.push(`score ${found.chance.toFixed(0)} %`);
+  if (found && found.chance !== null) notes.push(`score\u00a0${found.chance.toFixed(0)}\u202f%`);
   return h('li', { class: kindClass(name) }, h('span', { class: 'n' }, `${n + 1}`),
     h('span', {}, h('b', {}, `${glyph} ${name}`), ` ${label(found ?? truth)}`, h('small', {}, notes.join('; '))));
 }
@@ -395,14 +397,14 @@ function showMatrix() {
   const { values, matrix } = matrices[state.field];
   const names = [...values, 'none'];
   const none = (i) => (i === values.length ? 'none' : '');
-  const head = h('tr', {}, h('th', {}, 'truth ↓ prediction →'),
+  const head = h('tr', {}, h('th', {}, 'truth ↓', h('br'), 'prediction →'),
     ...names.map((name, j) => h('th', { scope: 'col', class: none(j) }, h('span', {}, name))));
   const rows = matrix.map((row, i) => {
     const whole = row.reduce((sum, count) => sum + count, 0);
     return h('tr', { class: none(i) }, h('th', { scope: 'row', title: names[i] }, names[i]), ...row.map((count, j) => {
       const share = whole ? (100 * count) / whole : 0;
-      const style = `--share: ${Math.round(share ? 8 + 0.92 * share : 0)}`;
-      const kind = `${i === j ? 'same' : ''} ${none(j)} ${share > 50 ? 'strong' : ''} ${count ? '' : 'zero'}`;
+      const style = `--share: ${share ? Math.round(6 + 0.54 * share) : 0}`;
+      const kind = `${i === j ? 'same' : ''} ${none(j)} ${count ? '' : 'zero'}`;
       const corner = i === j && i === values.length;
       return h('td', { class: kind, style, title: `truth ${names[i]}, prediction ${names[j]}: ${count} of ${whole} (${share.toFixed(0)} %)` }, corner ? '' : `${count}`);
     }));

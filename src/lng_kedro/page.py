@@ -48,6 +48,11 @@ class Outcome(NamedTuple):
     kinds: dict[str, int]
     broken: int
 
+    @property
+    def total(self) -> int:
+        """Verdicts of all kinds."""
+        return sum(self.kinds.values())
+
 
 class Cell(NamedTuple):
     """A table's cell: its text, and whether it is the best figure of its column."""
@@ -95,39 +100,44 @@ def render_page(
             `confusion` matrix of each field; any of them may be missing.
         photos: URL of the folder of processed photos, relative to the page.
     """
-    from jinja2 import Environment, select_autoescape
-
     stages = [stage for stage in STAGES if stage in predictions]
     known = {stage: metrics[stage] for stage in STAGES if stage in metrics}
-    fields = [LABEL, *taxonomy.field_names]
     data = _data(taxonomy, stages, samples, predictions)
-    outcomes = [_outcome(i, stage, data["samples"]) for i, stage in enumerate(stages)]
-    data |= {"photos": photos, "confusion": {s: m.get("confusion", {}) for s, m in known.items()}}
-    data["confusion"] = {stage: matrices for stage, matrices in data["confusion"].items() if matrices}
-    script = _part("page.js")
-    environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_part("page.html")).render(
+    data["photos"] = photos
+    data["confusion"] = {stage: m["confusion"] for stage, m in known.items() if m.get("confusion")}
+    return _render(
         model=model,
-        made=datetime.now().astimezone(),
-        n_objects=sum(len(true) for _, _, true, _ in data["samples"]),
         n_photos=len(samples),
-        outcomes=outcomes,
-        longest=max([sum(o.kinds.values()) for o in outcomes], default=0),
-        glyphs=GLYPHS,
+        n_objects=sum(len(true) for _, _, true, _ in data["samples"]),
+        outcomes=[_outcome(i, stage, data["samples"]) for i, stage in enumerate(stages)],
         key_figures=_key_figures(known, stages),
         tables={title: (list(table.columns), _rows(table)) for title, table in tables.items()},
         curves=charts.curves(histories),
-        frame=charts,
         bars={
             "AP@50 of each label": charts.label_bars(known, taxonomy.label_names),
-            "F1 of each field": charts.field_bars(known, fields),
+            "F1 of each field": charts.field_bars(known, [LABEL, *taxonomy.field_names]),
         },
-        confusion=data["confusion"],
-        stage_names={stage: name for stage, (name, _) in STAGES.items()},
+        confusion={stage: STAGES[stage][0] for stage in data["confusion"]},
+        data=to_script(data),
+    )
+
+
+def _render(**content: Any) -> str:
+    from jinja2 import Environment, select_autoescape
+
+    environment = Environment(
+        autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True
+    )
+    script = _part("page.js")
+    return environment.from_string(_part("page.html")).render(
+        made=datetime.now().astimezone(),
+        glyphs=GLYPHS,
+        frame=charts,
         style=_part("page.css"),
         script=script,
+        # The page runs this script and no other, whatever a text on it tries.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=to_script(data),
+        **content,
     )
 
 
@@ -248,19 +258,17 @@ def _plain(metrics: Mapping[str, Mapping[str, Any]], stage: str) -> Mapping[str,
 
 
 def _rows(table: pd.DataFrame) -> list[list[Cell]]:
-    """Cells of a table, row by row."""
-    columns = [_column(table[name]) for name in table.columns]
+    """Cells of a table, row by row; all its figures have equally many decimals."""
+    numeric = {name for name in table.columns if pd.api.types.is_numeric_dtype(table[name])}
+    figures = [value for name in numeric for value in table[name].dropna()]
+    decimals = max((len(f"{value:g}".partition(".")[2]) for value in figures), default=0)
+    columns = [_column(table[name], decimals if name in numeric else None) for name in table.columns]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _column(values: pd.Series) -> list[Cell]:
-    """Cells of a column: figures with equally many decimals, the best marked where two can be compared."""
-    texts = ["" if pd.isna(value) else str(value) for value in values]
-    if not pd.api.types.is_numeric_dtype(values):
-        return [Cell(text, False) for text in texts]
-    decimals = max((len(text.rstrip("0").partition(".")[2]) for text in texts), default=0)
+def _column(values: pd.Series, decimals: int | None) -> list[Cell]:
+    """Cells of a column, the best figure marked where two can be compared; `decimals` is None for texts."""
+    if decimals is None:
+        return [Cell("" if pd.isna(value) else str(value), False) for value in values]
     best = values.max() if values.nunique() > 1 else None
-    return [
-        Cell(text and f"{value:.{decimals}f}", best is not None and value == best)
-        for text, value in zip(texts, values, strict=True)
-    ]
+    return [Cell("" if pd.isna(v) else f"{v:.{decimals}f}", best is not None and v == best) for v in values]

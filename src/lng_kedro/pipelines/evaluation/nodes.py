@@ -22,6 +22,9 @@ from lng_kedro.vlm.spec import VlmParams
 
 Metrics = dict[str, float]
 
+PHOTOS_FROM_PAGE = "../../04_feature/photos"
+"""The folder of processed photos, seen from the page's."""
+
 
 def predict(
     samples: pd.DataFrame,
@@ -102,10 +105,8 @@ def study(
 
 def page(
     samples: pd.DataFrame,
-    photos: PhotoFolder,
     taxonomy: Taxonomy,
     vlm_params: VlmParams,
-    params: EvaluationParams,
     table_2: pd.DataFrame,
     table_3: pd.DataFrame,
     **stages: pd.DataFrame,
@@ -114,15 +115,12 @@ def page(
 
     Args:
         samples: the test split.
-        photos: the processed photos.
-        taxonomy: gives the labels to filter by.
+        taxonomy: gives labels and fields.
         vlm_params: gives the model in use.
-        params: how many photos a label are shown.
         table_2: of all models.
         table_3: of this model.
         stages: ``predictions_<stage>`` and ``history_<stage>``.
     """
-    shown = samples.groupby("photo_label", sort=False, dropna=False).head(params.page_photos_per_label)
     predictions = {
         k.removeprefix("predictions_"): v for k, v in stages.items() if k.startswith("predictions_")
     }
@@ -132,9 +130,10 @@ def page(
         taxonomy,
         {"Table II": table_2, "Table III": table_3},
         histories,
-        shown,
+        samples,
         predictions,
-        photos,
+        {},
+        PHOTOS_FROM_PAGE,
     )
 
 

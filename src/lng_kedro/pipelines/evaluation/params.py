@@ -10,7 +10,6 @@ class EvaluationParams(Params):
 
     batch_size: int = Field(gt=0)
     max_new_tokens: int = Field(gt=0)
-    page_photos_per_label: int = Field(gt=0)
 
 
 class StageParams(Params):

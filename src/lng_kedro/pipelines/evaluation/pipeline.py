@@ -89,8 +89,8 @@ def _tables(*fresh: str) -> Node:
 
 
 def _page() -> Node:
-    named = ["taxonomy", "photos", "table_2", "table_3", "predictions_base", "predictions_sft"]
+    named = ["taxonomy", "table_2", "table_3", "predictions_base", "predictions_sft"]
     named += ["predictions_sft_grpo", "history_sft", "history_grpo"]
     inputs = {name: name for name in named}
-    inputs |= {"samples": "test_samples", "vlm_params": "params:vlm", "params": "params:evaluation"}
+    inputs |= {"samples": "test_samples", "vlm_params": "params:vlm"}
     return Node(nodes.page, inputs=inputs, outputs="report_page", name="page", tags="report")
