@@ -128,7 +128,7 @@ function makeFilters() {
   const all = [['', ''], ...CHOICES];
   $('kinds').append(...all.map(([name, glyph]) => h('label', { class: `chip ${kindClass(name)}` },
     h('input', { type: 'radio', name: 'kind', value: name }),
-    h('span', {}, `${glyph} ${name || 'anything'}`.trim(), h('output')))));
+    h('span', {}, `${glyph} ${name || 'anything'}`.trim(), h('small')))));
   $('filters').addEventListener('submit', (event) => event.preventDefault());
   $('filters').addEventListener('input', (event) => {
     const { id, name, value } = event.target;
@@ -145,7 +145,7 @@ function showFilters(counts) {
   for (const id of ['stage', 'beside', 'label', 'sort', 'q']) if ($(id).value !== state[id]) $(id).value = state[id];
   document.querySelectorAll('#kinds .chip').forEach((chip, i) => {
     chip.querySelector('input').checked = chip.querySelector('input').value === state.kind;
-    chip.querySelector('output').textContent = n(i ? counts.kind[i - 1] : counts.kinds);
+    chip.querySelector('small').textContent = n(i ? counts.kind[i - 1] : counts.kinds);
   });
 }
 
