@@ -56,8 +56,8 @@ PHOTOS = {
     HTML_ID: (HTML_LABEL, [thing(HTML_LABEL)], [thing(HTML_LABEL)], None),
     **{name: ("welding", [thing("welding")], [thing("welding")], None) for name in PLAIN},
 }
-"""KIND of mistake -> photos with it, in the order of the test split."""
 KINDS = {
+    # kind of mistake -> photos with it, in the order of the test split
     "right": ["right", KOREAN, HTML_ID, *PLAIN],
     "wrong field": ["field"],
     "misnamed": ["misnamed"],
@@ -80,8 +80,8 @@ def answers(objects, texts):
         {
             "photo_id": list(PHOTOS),
             "text": [
-                t or f"<think>x</think><answer>{json.dumps(o)}</answer>"
-                for o, t in zip(objects, texts, strict=False)
+                text or f"<think>x</think><answer>{json.dumps(found)}</answer>"
+                for found, text in zip(objects, texts, strict=True)
             ],
             "objects": [json.dumps(scored(*o)) for o in objects],
             "valid_json": [t is None for t in texts],
@@ -200,7 +200,7 @@ def status(page):
 
 def test_boxes_lie_on_the_photo_to_the_pixel(visit, url):
     page = visit(f"{url}#photo=right")
-    page.wait_for_function("document.querySelector('dialog img').complete")
+    page.evaluate("document.querySelector('dialog img').decode()")
     photo = page.locator("dialog .photo")
     frame = photo.bounding_box()
     scale = frame["width"] / 512
@@ -279,7 +279,7 @@ def test_cards_come_as_one_scrolls(visit, url):
     page = visit(url)
     assert len(listed(page)) == BATCH
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
-    page.wait_for_function(f"document.querySelectorAll('.card').length === {len(PHOTOS)}")
+    expect(page.locator(".card")).to_have_count(len(PHOTOS))
     assert listed(page) == list(PHOTOS)
 
 
@@ -371,7 +371,7 @@ def test_hostile_text_stays_text(visit, url):
 @pytest.mark.parametrize("photo_id", [KOREAN, HTML_ID])
 def test_photos_with_odd_names_are_found(visit, url, photo_id):
     page = visit(f"{url}#photo={quote(photo_id)}")
-    page.wait_for_function("document.querySelector('dialog img').complete")
+    page.evaluate("document.querySelector('dialog img').decode()")
     assert page.evaluate("document.querySelector('dialog img').naturalWidth") == 512
     assert page.locator("#missing").is_hidden()
 
@@ -426,7 +426,7 @@ def test_a_figure_leads_to_its_photos(visit, url):
     page.locator(".outcomes tbody tr").nth(1).locator(".k-wrong-field").click()
     assert listed(page) == ["field"]
     page.get_by_role("link", name="Tables").click()  # a section is no view: the choice stays
-    assert page.evaluate("location.hash") == "#kind=wrong+field"
+    assert page.evaluate("location.hash") == "#stage=sft_grpo&kind=wrong+field"
     assert page.evaluate("Math.abs(document.getElementById('tables').getBoundingClientRect().top) < 20")
 
 
