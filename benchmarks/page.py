@@ -1,7 +1,7 @@
-"""Claim: a report page of 7,500 photos and three stages is usable within 2 s, and a filter takes less than 200 ms.
+"""Claim: a report page of 7,500 photos and three stages is usable within 2 s, a filter takes 200 ms at most.
 
-Chromium opens the page from disk. *Usable*: from the request to the first photos with their boxes, filters ready. *A
-filter*: from the change to the next frame drawn. The peer, measured in the same run, draws all cards at once.
+Chromium opens the page from disk. *Usable*: from the request to the first photos with their boxes, filters
+ready. *A filter*: from the change to the next frame. The peer, of the same run, draws all cards at once.
 
     python benchmarks/page.py
 """
@@ -69,16 +69,23 @@ def page_text() -> str:
 def opening(page: Page, url: str) -> float:
     """Seconds until the page is usable."""
     page.goto("about:blank")
-    page.goto(url)
+    page.goto(url, wait_until="domcontentloaded")
     page.evaluate(NEXT_FRAME)
     return page.evaluate("performance.getEntriesByName('usable')[0].startTime") / 1000
 
 
+def timed(page: Page, command: str) -> float:
+    """Milliseconds until the page shows what a command did."""
+    return page.evaluate(
+        f"(async () => {{ const start = performance.now(); {command}; await {NEXT_FRAME};"
+        " return performance.now() - start })()"
+    )
+
+
 def filtering(page: Page, changes: dict[str, str]) -> float:
     """Milliseconds until the page shows what a filter chose."""
-    given = json.dumps({"label": "", "kind": "", "stage": "sft_grpo", "q": "", "sort": ""} | changes)
-    command = f"(async () => {{ const t = performance.now(); choose({given}); await {NEXT_FRAME}; return performance.now() - t }})()"
-    return page.evaluate(command)
+    given = {"label": "", "kind": "", "stage": "sft_grpo", "q": "", "sort": ""} | changes
+    return timed(page, f"choose({json.dumps(given)})")
 
 
 def main() -> None:
@@ -87,19 +94,17 @@ def main() -> None:
         path.write_text(page_text(), encoding="utf-8")
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(120_000)
+        page.set_default_timeout(300_000)
         usable = median(opening(page, path.as_uri()) for _ in range(REPEATS))
-        each = {str(f or "no filter"): median(filtering(page, f) for _ in range(REPEATS)) for f in FILTERS}
-        every = page.evaluate(
-            f"(async () => {{ const t = performance.now(); while (drawn < chosen.length) more(); await {NEXT_FRAME};"
-            " return performance.now() - t })()"
-        )
+        print(f"usable after       {usable:6.2f} s")
+        worst = 0.0
+        for changes in FILTERS:
+            milliseconds = median(filtering(page, changes) for _ in range(REPEATS))
+            worst = max(worst, milliseconds)
+            print(f"{changes or 'no filter'!s:24} {milliseconds:6.0f} ms")
+        every = timed(page, "more(Infinity)")
+        print(f"all cards at once  {every:6.0f} ms, ratio to the slowest filter {every / worst:.0f}")
         browser.close()
-    print(f"usable after       {usable:6.2f} s")
-    for name, milliseconds in each.items():
-        print(f"{name:24} {milliseconds:6.0f} ms")
-    worst = max(each.values())
-    print(f"all cards at once  {every:6.0f} ms, ratio to the slowest filter {every / worst:.0f}")
 
 
 if __name__ == "__main__":

@@ -278,12 +278,13 @@ function sides(photo, eager) {
       picture(photo, eager), h('div', { class: 'words' }, h('div', {}, ...words(photo.said[i]))))));
 }
 
-/** Draws the boxes into pictures that stand on the page already: tags keep their size on the screen. */
-function draw(photo, root) {
-  const frames = [...root.querySelectorAll('.photo')];
-  const width = frames[0].clientWidth || 280;
+/** Draws the boxes into pictures of that width, which stand on the page already: tags keep their size on the screen. */
+function draw(photo, root, width) {
+  const frames = root.querySelectorAll('.photo');
   columns().forEach((i, n) => frames[n].append(boxes(photo.said[i], width)));
 }
+
+const widthOf = (root) => root.querySelector('.photo').clientWidth;
 
 // --- The list -------------------------------------------------------------------------------------
 
@@ -300,12 +301,14 @@ function card(photo) {
 
 const watch = new IntersectionObserver((entries) => { if (entries.some((e) => e.isIntersecting)) more(); }, { rootMargin: '900px' });
 
-/** The next batch of cards. */
-function more() {
-  const batch = chosen.slice(drawn, drawn + BATCH).map((photo) => [photo, card(photo)]);
+/** The next cards. */
+function more(count = BATCH) {
+  const batch = chosen.slice(drawn, drawn + count).map((photo) => [photo, card(photo)]);
   drawn += batch.length;
   $('cards').append(...batch.map(([, item]) => item));
-  for (const [photo, item] of batch) draw(photo, item);
+  // All are as wide as the first; to ask each would lay out the page anew for each.
+  const width = batch.length && widthOf(batch[0][1]);
+  for (const [photo, item] of batch) draw(photo, item, width);
   // Watched anew, the end of the list reports even where it is still in sight.
   watch.disconnect();
   if (drawn < chosen.length) watch.observe($('more'));
@@ -351,7 +354,7 @@ function showDetail() {
   detail.replaceChildren(top, body);
   if (!detail.open) detail.showModal();
   (detail.querySelector(`[data-do="${focused}"]:not(:disabled)`) ?? detail.querySelector('[data-do=close]')).focus();
-  draw(photo, body);
+  draw(photo, body, widthOf(body));
   detail.scrollTop = 0;
 }
 
