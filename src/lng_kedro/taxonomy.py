@@ -76,6 +76,11 @@ class Taxonomy(BaseModel):
         return tuple(label.name for label in self.labels)
 
     @cached_property
+    def boxless_labels(self) -> tuple[str, ...]:
+        """Labels whose defects carry no boxes in the raw dataset."""
+        return tuple(label.name for label in self.labels if label.defective_id in self.boxless_ids)
+
+    @cached_property
     def field_names(self) -> tuple[str, ...]:
         """Names of the metadata fields of a report, in order (label and bbox not among them)."""
         return tuple(name for name, field in self.fields.items() if field.values)
