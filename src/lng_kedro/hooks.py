@@ -19,6 +19,7 @@ from kedro.validation.exceptions import ParameterValidationError
 from lng_kedro.processes import rank, world_size
 from lng_kedro.tracking import register_adapter
 from lng_kedro.training.run import TrainingStopped, forget_finished
+from lng_kedro.vlm.answers import forget_answers
 from lng_kedro.vlm.backend import INSTALL_UNSLOTH, choose_backend
 
 STAGES = {"params:sft_training", "params:grpo_training"}
@@ -125,6 +126,16 @@ class TrainingHooks:
         """Says why training stopped, without a traceback."""
         if isinstance(error, TrainingStopped):
             raise click.ClickException(str(error)) from error
+
+
+class EvaluationHooks:
+    """What an evaluation keeps to go on, until its predictions are stored."""
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> None:
+        """The same command, given again, starts anew."""
+        if pipeline.only_nodes_with_tags("predict").nodes:
+            forget_answers(catalog.load("params:evaluation").work_dir)
 
 
 def _fingerprint(run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> str:

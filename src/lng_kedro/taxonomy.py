@@ -4,9 +4,11 @@ Everything that spells a label or a field value is derived from one `Taxonomy`, 
 ``conf/base/parameters/taxonomy.yml``.
 """
 
+import json
 import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
@@ -131,6 +133,11 @@ class Taxonomy(BaseModel):
             "additionalProperties": False,
         }
         return {"type": "array", "items": finding}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what a report may say."""
+        return sha256(json.dumps(self.json_schema()).encode()).hexdigest()
 
 
 def fold(text: str) -> str:
