@@ -6,14 +6,17 @@ import sys
 from pathlib import Path
 
 import mlflow
+import nbformat
 import pandas as pd
 import pytest
+from nbclient import NotebookClient
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from lng_kedro.rewards import SCORES
 
 ROOT = Path(__file__).parents[1]
+NOTEBOOK = ROOT / "notebooks/one_photo.ipynb"
 MODEL = "tiny_qwen2_5_vl"
 STAGES = ("base", "sft", "sft_grpo")
 FIELDS = ("label", "tank_type", "location", "sub_location", "part", "quality")
@@ -165,6 +168,28 @@ def test_the_page_stands_alone(data_dir):
     assert "http://" not in page and "https://" not in page
     assert page.count("data:image/jpeg;base64,") == 15
     assert "SFT+GRPO" in page and "weld blowhole" in page
+
+
+def test_the_notebook_runs(data_dir):
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    assert notebook.cells[1].source.endswith('ENV = "demo"\nPARAMS = {}')
+    notebook.cells[1].source = f"ENV = 'test'\nPARAMS = {{'data_dir': '{data_dir}'}}"
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
+    said = "".join(str(cell.outputs) for cell in notebook.cells if cell.cell_type == "code")
+    assert all(name in said for name in ("<think>", "weighted sum", "iou_f1", "95 % interval"))
+
+
+def test_the_notebook_is_shown_with_what_it_says():
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert all(cell.outputs for cell in code[1:])
+    assert not [
+        o
+        for cell in code
+        for o in cell.outputs
+        if o.output_type in ("error", "stream") and o.get("name") != "stdout"
+    ]
 
 
 def test_ablation_fills_its_row(data_dir):

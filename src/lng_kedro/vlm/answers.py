@@ -18,6 +18,10 @@ UNFINISHED, WHOLE = ".part", ".jsonl"
 """Ends of the names of files that lack answers and of those that hold all."""
 
 
+class EvaluationStopped(Exception):  # noqa: N818  it is no error of the program
+    """Interrupted; the message says how it goes on."""
+
+
 def answer_file(folder: Path, *inputs: str) -> Path:
     """Where answers are kept, named by all that they depend on."""
     name = sha256("\n".join(inputs).encode()).hexdigest()[:16]
@@ -49,6 +53,9 @@ def answers_on_disk(
         photos: callables that give a decoded photo.
         batch_size: photos a batch; another than before gives the same answers.
         max_new_tokens: where an answer is cut off.
+
+    Raises:
+        EvaluationStopped: by Ctrl-C.
     """
     unfinished = file.with_suffix(UNFINISHED)
     if file.exists():
@@ -57,11 +64,16 @@ def answers_on_disk(
     answers = _read(unfinished) if unfinished.exists() else []
     if answers:
         logger.info("Going on after %d of %d answers in %s", len(answers), len(photos), unfinished)
-    with unfinished.open("a", encoding="utf-8") as lines:
-        for answer in generate_answers(vlm, prompt, photos[len(answers) :], batch_size, max_new_tokens):
-            lines.write(json.dumps(asdict(answer)) + "\n")
-            lines.flush()
-            answers.append(answer)
+    try:
+        with unfinished.open("a", encoding="utf-8") as lines:
+            for answer in generate_answers(vlm, prompt, photos[len(answers) :], batch_size, max_new_tokens):
+                lines.write(json.dumps(asdict(answer)) + "\n")
+                lines.flush()
+                answers.append(answer)
+    except KeyboardInterrupt as error:
+        raise EvaluationStopped(
+            f"Interrupted after {len(answers)} of {len(photos)} answers. The same command goes on from there."
+        ) from error
     unfinished.replace(file)
     return answers
 
