@@ -61,8 +61,9 @@ def test_grpo_has_its_reward_and_each_part_but_no_loss():
             "reward_std": [1, 1],
         }
     )
-    titles = [curve.title for curve in curves({"grpo": history})]
-    assert titles == ["GRPO: reward, weighted sum", "GRPO: detection IoU-F1"]
+    titles = [curve.title for curve in curves({"grpo_only": history, "grpo": history})]
+    assert titles[:2] == ["GRPO: reward, weighted sum", "GRPO: detection IoU-F1"]
+    assert titles[2] == "GRPO without SFT: reward, weighted sum"
 
 
 def test_a_history_without_values_draws_nothing():

@@ -447,6 +447,20 @@ def test_header_tables_curves_and_bars(visit, url):
     assert page.locator("#bars-2 .whisker").count() == 0
 
 
+def test_the_best_of_our_figures_is_marked(visit, write):
+    table = pd.DataFrame(
+        {
+            "model": ["a", "a", "b", "b"],
+            "figures": ["ours", "paper", "ours", "paper"],
+            "mAP@50": ["1.00 → 60.00", "9 → 99", "2.00 → 50.00", ""],
+            "F1": ["70.0 ± 2.1", "", "71.0 ± 1.0", ""],
+            "to fill": ["", "", "kedro run", ""],
+        }
+    )
+    page = visit(write("texts", tables={"Table II": table}))
+    assert page.locator("td.best").all_inner_texts() == ["1.00 → 60.00", "71.0 ± 1.0"]
+
+
 def test_on_paper_there_are_no_controls(visit, url):
     page = visit(url)
     page.emulate_media(media="print")

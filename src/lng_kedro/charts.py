@@ -20,6 +20,9 @@ SMOOTHED = 10
 INTERVALS = 4
 """About so many intervals lie between the numbers of an axis."""
 
+TRAININGS = {"sft": "SFT", "grpo": "GRPO", "grpo_only": "GRPO without SFT"}
+"""History -> which training it is of."""
+
 REWARD_PREFIX, REWARD_SUFFIX = "rewards/", "/mean"
 
 REWARD_TITLES = {
@@ -79,25 +82,31 @@ class BarRow(NamedTuple):
 
 
 def curves(histories: Mapping[str, pd.DataFrame]) -> list[Curve]:
-    """SFT's loss, GRPO's reward and each of its parts, as far as they were logged."""
+    """SFT's loss, GRPO's reward and each of its parts, as far as they were logged.
+
+    Args:
+        histories: training (see `TRAININGS`) -> its logged steps.
+    """
     found = []
-    for stage, history in histories.items():
-        for column, title in _titles(stage, list(history.columns)).items():
+    for name in [name for name in TRAININGS if name in histories]:
+        history = histories[name]
+        for column, title in _titles(name, list(history.columns)).items():
             logged = history[["step", column]].dropna()
             if len(logged):
                 found.append(_curve(title, logged["step"], logged[column].astype(float)))
     return found
 
 
-def _titles(stage: str, columns: Sequence[str]) -> dict[str, str]:
+def _titles(name: str, columns: Sequence[str]) -> dict[str, str]:
     """Logged figure -> title; GRPO's loss says nothing about how well it does."""
-    if stage == "sft":
-        return {"loss": "SFT: loss"}
-    titles = {"reward": "GRPO: reward, weighted sum"} if "reward" in columns else {}
+    training = TRAININGS[name]
+    if name == "sft":
+        return {"loss": f"{training}: loss"}
+    titles = {"reward": f"{training}: reward, weighted sum"} if "reward" in columns else {}
     for column in columns:
         if column.startswith(REWARD_PREFIX) and column.endswith(REWARD_SUFFIX):
-            name = column.removeprefix(REWARD_PREFIX).removesuffix(REWARD_SUFFIX)
-            titles[column] = f"GRPO: {REWARD_TITLES.get(name, name.replace('_', ' '))}"
+            reward = column.removeprefix(REWARD_PREFIX).removesuffix(REWARD_SUFFIX)
+            titles[column] = f"{training}: {REWARD_TITLES.get(reward, reward.replace('_', ' '))}"
     return titles
 
 
@@ -181,7 +190,7 @@ def _bar(stage: str, value: float | None, metrics: Mapping[str, Any], name: str)
     interval = metrics.get("intervals", {}).get(name)
     return Bar(
         stage=stage,
-        name=STAGES[stage][0],
+        name=STAGES[stage],
         value=None if value is None else 100 * value,
         interval=(100 * interval[0], 100 * interval[1]) if interval else None,
     )

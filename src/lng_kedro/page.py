@@ -16,7 +16,7 @@ from lng_kedro import charts
 from lng_kedro.geometry import PROCESSED_SIZE
 from lng_kedro.mistakes import Kind, Verdict, judge
 from lng_kedro.report import Finding, to_finding
-from lng_kedro.tables import STAGES
+from lng_kedro.tables import OURS, STAGES, WHOSE
 from lng_kedro.taxonomy import LABEL, Taxonomy
 
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -117,7 +117,7 @@ def render_page(
             "AP@50 of each label": charts.label_bars(known, taxonomy.label_names),
             "F1 of each field": charts.field_bars(known, [LABEL, *taxonomy.field_names]),
         },
-        confusion={stage: STAGES[stage][0] for stage in data["confusion"]},
+        confusion={stage: STAGES[stage] for stage in data["confusion"]},
         data=to_script(data),
     )
 
@@ -173,7 +173,7 @@ def _data(
         rows.append([sample["photo_id"], words.number(label), [_row(f, words) for f, _ in true], answers])
     return {
         "side": PROCESSED_SIZE,
-        "stages": [[stage, STAGES[stage][0]] for stage in stages],
+        "stages": [[stage, STAGES[stage]] for stage in stages],
         "kinds": list(GLYPHS.items()),
         "fields": taxonomy.field_names,
         "labels": len(taxonomy.label_names),
@@ -228,7 +228,7 @@ def _outcome(i: int, stage: str, samples: Sequence[Sequence[Any]]) -> Outcome:
     counts = Counter(kind for _, verdicts, *_ in answers for kind, _, _ in verdicts)
     return Outcome(
         stage=stage,
-        name=STAGES[stage][0],
+        name=STAGES[stage],
         kinds={kind: counts[number] for number, kind in enumerate(KINDS)},
         broken=sum(not valid for _, _, _, valid, *_ in answers),
     )
@@ -246,7 +246,7 @@ def _key_figures(metrics: Mapping[str, Mapping[str, Any]], stages: Sequence[str]
                     "title": title,
                     "value": values.pop(stages[-1]),
                     "interval": [100 * bound for bound in interval] if interval else None,
-                    "before": {STAGES[stage][0]: value for stage, value in values.items()},
+                    "before": {STAGES[stage]: value for stage, value in values.items()},
                 }
             )
     return found
@@ -262,13 +262,26 @@ def _rows(table: pd.DataFrame) -> list[list[Cell]]:
     numeric = {name for name in table.columns if pd.api.types.is_numeric_dtype(table[name])}
     figures = [value for name in numeric for value in table[name].dropna()]
     decimals = max((len(f"{value:g}".partition(".")[2]) for value in figures), default=0)
-    columns = [_column(table[name], decimals if name in numeric else None) for name in table.columns]
+    ours = [whose == OURS for whose in table[WHOSE]] if WHOSE in table else [True] * len(table)
+    columns = []
+    for name in table.columns:
+        form = f"{{:.{decimals}f}}" if name in numeric else "{}"
+        texts = ["" if pd.isna(value) else form.format(value) for value in table[name]]
+        columns.append(_column(texts, ours))
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _column(values: pd.Series, decimals: int | None) -> list[Cell]:
-    """Cells of a column, the best figure marked where two can be compared; `decimals` is None for texts."""
-    if decimals is None:
-        return [Cell("" if pd.isna(value) else str(value), False) for value in values]
-    best = values.max() if values.nunique() > 1 else None
-    return [Cell("" if pd.isna(v) else f"{v:.{decimals}f}", best is not None and v == best) for v in values]
+def _column(texts: Sequence[str], ours: Sequence[bool]) -> list[Cell]:
+    """Cells of a column, the best of our figures marked where there are two to compare."""
+    figures = [_figure(text) if own and text else None for text, own in zip(texts, ours, strict=True)]
+    found = {figure for figure in figures if figure is not None}
+    best = max(found) if len(found) > 1 else None
+    return [Cell(t, best is not None and f == best) for t, f in zip(texts, figures, strict=True)]
+
+
+def _figure(text: str) -> float | None:
+    """The figure that a cell stands for: of ``before → after`` the second, of ``mean ± spread`` the first."""
+    try:
+        return float(text.rpartition("→")[2].partition("±")[0])
+    except ValueError:
+        return None

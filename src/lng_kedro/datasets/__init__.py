@@ -4,6 +4,7 @@ from lng_kedro.datasets.adapter import AdapterDataset
 from lng_kedro.datasets.aihub import AIHubDataset, RenderedAIHubDataset
 from lng_kedro.datasets.checkpoint import CheckpointDataset
 from lng_kedro.datasets.photos import PhotoFolderDataset
+from lng_kedro.datasets.stored import StoredResultsDataset
 from lng_kedro.datasets.taxonomy import TaxonomyDataset
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "CheckpointDataset",
     "PhotoFolderDataset",
     "RenderedAIHubDataset",
+    "StoredResultsDataset",
     "TaxonomyDataset",
 ]
