@@ -467,6 +467,7 @@ function start() {
   detail.addEventListener('cancel', (event) => { event.preventDefault(); close(); });
   detail.addEventListener('click', (event) => { if (event.target === detail) close(); });
   window.addEventListener('popstate', show);
+  window.addEventListener('beforeprint', () => { for (const image of document.images) image.loading = 'eager'; });
   show();
   performance.mark('usable');
 }
