@@ -295,7 +295,7 @@ function card(photo) {
   const link = h('a', { href: hash({ photo: photo.id }), 'data-photo': photo.id },
     h('b', {}, word(photo.label) ?? 'nothing to report'), h('span', { class: 'id' }, photo.id));
   const item = h('li', { class: 'card panel' }, link, sides(photo, false));
-  item.querySelectorAll('.photo').forEach((frame) => frame.addEventListener('click', () => open(photo.id)));
+  item.querySelectorAll('.photo').forEach((frame) => frame.addEventListener('click', () => openPhoto(photo.id)));
   return item;
 }
 
@@ -348,7 +348,7 @@ function showDetail() {
     h('span', { class: 'quiet', role: 'status' }, i < 0 ? 'not in the list' : `${i + 1} of ${chosen.length}`),
     button('←', 'previous photo', () => walk(-1), i <= 0), button('→', 'next photo', () => walk(1), i >= chosen.length - 1),
     h('button', { type: 'button', 'data-do': 'boxes', 'aria-pressed': String(!detail.classList.contains('bare')), click: bare }, 'Boxes'),
-    button('✕', 'close', close));
+    button('✕', 'close', closePhoto));
   const truth = photo.true.map((f) => ({ label: word(f.label), bbox: f.box, ...Object.fromEntries(data.fields.map((field, k) => [field, word(f.values[k])])) }));
   const body = h('div', { class: 'body' }, sides(photo, true), h('h4', {}, 'Truth'), h('pre', {}, pretty(JSON.stringify(truth))));
   detail.replaceChildren(top, body);
@@ -363,7 +363,7 @@ function bare() {
   detail.querySelector('[data-do=boxes]').setAttribute('aria-pressed', String(!off));
 }
 
-function open(id) {
+function openPhoto(id) {
   history.pushState(null, '', hash({ photo: id }));
   state.photo = id;
   showDetail();
@@ -377,7 +377,7 @@ function walk(by) {
   showDetail();
 }
 
-function close() {
+function closePhoto() {
   const id = state.photo;
   state.photo = '';
   history.replaceState(null, '', hash());
@@ -431,41 +431,46 @@ function show() {
   showDetail();
 }
 
+/** A link to a section goes there and leaves the choices alone; one to a view shows it. */
+function follow(event) {
+  const link = event.target.closest('a[href^="#"]');
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  const section = document.querySelector(`section[id="${CSS.escape(link.hash.slice(1))}"]`);
+  if (section) section.scrollIntoView();
+  else if (link.dataset.photo !== undefined) openPhoto(link.dataset.photo);
+  else {
+    history.pushState(null, '', link.hash);
+    show();
+    $('photos').scrollIntoView();
+  }
+}
+
+function onKey(event) {
+  const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (!by || event.altKey || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  walk(by);
+}
+
+function chooseMatrix() {
+  state.matrix = $('matrix-stage').value;
+  state.field = $('matrix-field').value;
+  history.replaceState(null, '', hash());
+  showMatrix();
+}
+
 function start() {
   makeFilters();
   const folder = new URL(data.photos, location.href);
-  $('missing').textContent = `Photos are expected in ${decodeURI(folder.protocol === 'file:' ? folder.pathname : folder.href)} and are not all there: `
-    + 'boxes are drawn on grey. Keep the page in its place, or copy the photos along.';
-  for (const id of ['matrix-stage', 'matrix-field']) {
-    $(id)?.addEventListener('change', () => {
-      state.matrix = $('matrix-stage').value;
-      state.field = $('matrix-field').value;
-      history.replaceState(null, '', hash());
-      showMatrix();
-    });
-  }
-  document.addEventListener('click', (event) => {
-    const link = event.target.closest('a[href^="#"]');
-    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
-    event.preventDefault();
-    const target = document.querySelector(`section[id="${CSS.escape(link.hash.slice(1))}"]`);
-    if (target) target.scrollIntoView();
-    else if (link.dataset.photo !== undefined) open(link.dataset.photo);
-    else {
-      history.pushState(null, '', link.hash);
-      show();
-      $('photos').scrollIntoView();
-    }
-  });
-  detail.addEventListener('keydown', (event) => {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
-    if (event.key === 'ArrowLeft') walk(-1);
-    else if (event.key === 'ArrowRight') walk(1);
-    else return;
-    event.preventDefault();
-  });
-  detail.addEventListener('cancel', (event) => { event.preventDefault(); close(); });
-  detail.addEventListener('click', (event) => { if (event.target === detail) close(); });
+  const place = decodeURI(folder.protocol === 'file:' ? folder.pathname : folder.href);
+  $('missing').textContent = `Photos are expected in ${place} and are not all there: boxes are drawn on grey. `
+    + 'Keep the page in its place, or copy the photos along.';
+  for (const id of ['matrix-stage', 'matrix-field']) $(id)?.addEventListener('change', chooseMatrix);
+  document.addEventListener('click', follow);
+  detail.addEventListener('keydown', onKey);
+  detail.addEventListener('cancel', (event) => { event.preventDefault(); closePhoto(); });
+  detail.addEventListener('click', (event) => { if (event.target === detail) closePhoto(); });
   window.addEventListener('popstate', show);
   window.addEventListener('beforeprint', () => { for (const image of document.images) image.loading = 'eager'; });
   show();
