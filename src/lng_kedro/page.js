@@ -1,4 +1,5 @@
 'use strict';
+// One script with photo.js, which draws one photo; page.py joins them and calls start().
 // What a model or a dataset wrote reaches the page as text nodes and attributes only, never as HTML.
 const data = JSON.parse(document.getElementById('data').textContent);
 const BATCH = 24;
@@ -97,7 +98,8 @@ function select() {
   const bit = kind < 0 ? 0 : 1 << kind;
   const wanted = state.q.normalize().toLowerCase();
   const passes = (mask) => mask !== undefined && (bit === 0 || (mask & bit) !== 0);
-  const counts = { stage: data.stages.map(() => 0), label: new Map(), kind: CHOICES.map(() => 0), labels: 0, kinds: 0 };
+  const none = (choices) => choices.map(() => 0);
+  const counts = { stage: none(data.stages), label: new Map(), kind: none(CHOICES), labels: 0, kinds: 0 };
   const chosen = [];
   for (const photo of photos) {
     if (!photo.id.normalize().toLowerCase().includes(wanted)) continue;
@@ -107,7 +109,9 @@ function select() {
     const here = mask(said);
     if (passes(here)) chosen.push(photo);
     if (passes(said.all)) counts.labels += 1;
-    for (const [number, m] of said.labels) if (passes(m)) counts.label.set(number, (counts.label.get(number) ?? 0) + 1);
+    for (const [number, m] of said.labels) {
+      if (passes(m)) counts.label.set(number, (counts.label.get(number) ?? 0) + 1);
+    }
     if (here !== undefined) {
       counts.kinds += 1;
       counts.kind.forEach((_, i) => { if (here & (1 << i)) counts.kind[i] += 1; });
@@ -140,151 +144,18 @@ function showFilters(counts) {
   const n = (count) => count.toLocaleString('en');
   data.stages.forEach(([, name], i) => { $('stage').options[i].text = `${name} (${n(counts.stage[i])})`; });
   $('label').options[0].text = `all (${n(counts.labels)})`;
-  labels.forEach(([name, number], i) => { $('label').options[i + 1].text = `${name} (${n(counts.label.get(number) ?? 0)})`; });
+  labels.forEach(([name, number], i) => {
+    $('label').options[i + 1].text = `${name} (${n(counts.label.get(number) ?? 0)})`;
+  });
   for (const choice of $('beside').options) choice.disabled = choice.value === state.stage;
-  for (const id of ['stage', 'beside', 'label', 'sort', 'q']) if ($(id).value !== state[id]) $(id).value = state[id];
+  for (const id of ['stage', 'beside', 'label', 'sort', 'q']) {
+    if ($(id).value !== state[id]) $(id).value = state[id]; // else the cursor would jump
+  }
   document.querySelectorAll('#kinds .chip').forEach((chip, i) => {
     chip.querySelector('input').checked = chip.querySelector('input').value === state.kind;
     chip.querySelector('small').textContent = n(i ? counts.kind[i - 1] : counts.kinds);
   });
 }
-
-// --- One photo ------------------------------------------------------------------------------------
-
-const overlap = (a, b) => Math.max(0, Math.min(a[2], b[2]) - Math.max(a[0], b[0])) * Math.max(0, Math.min(a[3], b[3]) - Math.max(a[1], b[1]));
-const area = (a) => (a[2] - a[0]) * (a[3] - a[1]);
-const iou = (a, b) => overlap(a, b) / (area(a) + area(b) - overlap(a, b));
-const pen = document.createElement('canvas').getContext('2d');
-pen.font = '600 100px system-ui, sans-serif';
-const lengths = new Map();
-
-/** Width of a text in font sizes. */
-function textWidth(text) {
-  if (!lengths.has(text)) lengths.set(text, pen.measureText(text).width / 100);
-  return lengths.get(text);
-}
-
-/** Where a tag of that size covers least of what is already there. */
-function place([x0, y0, x1, y1], width, height, taken) {
-  const side = data.side;
-  const at = (x, y) => {
-    const left = Math.min(Math.max(x, 0), side - width);
-    const top = Math.min(Math.max(y, 0), side - height);
-    return [left, top, left + width, top + height];
-  };
-  const spots = [at(x0, y0 - height), at(x0, y1), at(x1 - width, y0 - height), at(x1 - width, y1),
-    at(x0, y0), at(x0, y1 - height), at(x1, y0), at(x0 - width, y0)];
-  const costs = spots.map((spot) => taken.reduce((sum, other) => sum + overlap(spot, other), 0));
-  const best = spots[costs.indexOf(Math.min(...costs))];
-  taken.push(best);
-  return best;
-}
-
-function tag(box, text, unit, taken) {
-  const size = 11.5 * unit;
-  const [x, y, right, bottom] = place(box, textWidth(text) * size + 8 * unit, 16 * unit, taken);
-  return svg('g', { class: 'tag' },
-    svg('rect', { x, y, width: right - x, height: bottom - y, rx: 2 * unit }),
-    svg('text', { x: x + 4 * unit, y: y + 12 * unit, 'font-size': size }, text));
-}
-
-/** Boxes of truth (dashed) and prediction, each with its verdict's number; `width` is the drawing's, in pixels. */
-function boxes(said, width) {
-  const unit = data.side / width;
-  const taken = [];
-  const drawn = said.verdicts.flatMap(([kind, i, j], n) => {
-    const [name, glyph] = data.kinds[kind];
-    return [['true', said.true[j]], ['said', said.found[i]]].filter(([, f]) => f?.box).map(([side, f]) => {
-      const [x, y, right, bottom] = f.box;
-      const at = { x, y, width: right - x, height: bottom - y };
-      const needless = side === 'true' && said.found[i]?.box && said.found[i].label === f.label;
-      const pair = side === 'true' && i >= 0;
-      const long = pair ? `${n + 1} truth: ${word(f.label)}` : `${n + 1} ${glyph} ${word(f.label) ?? NO_LABEL}`;
-      const short = pair ? `${n + 1}` : `${n + 1}${glyph}`;
-      const group = svg('g', { class: `${side} ${kindClass(name)}` }, svg('rect', { class: 'halo', ...at }), svg('rect', { class: 'box', ...at }));
-      return { group, f, text: needless ? null : width < 200 ? short : long };
-    });
-  });
-  const layer = svg('svg', { viewBox: `0 0 ${data.side} ${data.side}`, 'aria-hidden': 'true' }, ...drawn.map(({ group }) => group));
-  for (const { group, f, text } of drawn) {
-    if (text) layer.append(svg('g', { class: group.getAttribute('class') }, tag(f.box, text, unit, taken)));
-  }
-  return layer;
-}
-
-function picture(photo, eager) {
-  const image = h('img', {
-    src: source(photo.id), width: data.side, height: data.side, decoding: 'async', loading: eager ? 'eager' : 'lazy',
-    alt: `test photo, ${word(photo.label) ?? 'nothing to report'}`,
-    error: () => { image.classList.add('gone'); $('missing').hidden = false; },
-  });
-  return h('div', { class: 'photo' }, image);
-}
-
-/** A model's text with white space added where its JSON has objects and keys; nothing else is touched. */
-function pretty(text) {
-  const start = text.search(/\[\s*\{/);
-  if (start < 0) return text;
-  const open = [];
-  let out = text.slice(0, start);
-  const line = () => `\n${'  '.repeat(open.filter(Boolean).length)}`;
-  const tokens = text.slice(start).match(/"(?:[^"\\]|\\[^])*"?|[{}[\],]|[^"{}[\],]+/g);
-  tokens.forEach((token, i) => {
-    if (token === '{' || token === '[') {
-      open.push(token === '{' || /^\s*\{/.test(tokens[i + 1] ?? ''));
-      out += token + (open.at(-1) ? line() : '');
-    } else if (token === '}' || token === ']') {
-      out += (open.pop() ? line() : '') + token;
-    } else out += token + (token === ',' && open.at(-1) ? line() : '');
-  });
-  return out;
-}
-
-/** A verdict in words: what differs, how far the boxes agree, how sure the model is. */
-function verdict(said, [kind, i, j], n) {
-  const [name, glyph] = data.kinds[kind];
-  const [found, truth] = [said.found[i], said.true[j]];
-  const label = (f) => word(f.label) ?? NO_LABEL;
-  const notes = [];
-  if (found && truth && found.label !== truth.label) notes.push(`truth ${label(truth)}`);
-  if (found && truth) {
-    data.fields.forEach((field, k) => {
-      if (found.values[k] !== truth.values[k]) notes.push(`${field} ${word(found.values[k]) ?? 'none'}, truth ${word(truth.values[k])}`);
-    });
-    notes.push(`IoU\u00a0${iou(found.box, truth.box).toFixed(2)}`);
-  }
-  if (found && !found.box) notes.push('no box');
-  if (found && found.chance !== null) notes.push(`score\u00a0${found.chance.toFixed(0)}\u202f%`);
-  return h('li', { class: kindClass(name) }, h('span', { class: 'n' }, `${n + 1}`),
-    h('span', {}, h('b', {}, `${glyph} ${name}`), ` ${label(found ?? truth)}`, h('small', {}, notes.join('; '))));
-}
-
-function words(said) {
-  const flags = h('p', { class: 'flags' });
-  if (!said.valid) flags.append(h('b', {}, '! broken JSON'), '; ');
-  else if (!said.schema) flags.append(h('b', {}, 'not as the schema asks'), '; ');
-  if (!said.finished) flags.append(h('b', {}, 'cut off'), '; ');
-  flags.append(`${said.tokens} tokens`);
-  const list = said.verdicts.map((v, n) => verdict(said, v, n));
-  const nothing = h('li', {}, h('span', {}), h('span', {}, 'nothing reported, nothing to report'));
-  return [h('ol', { class: 'verdicts' }, ...(list.length ? list : [nothing])), flags, h('pre', {}, pretty(said.text))];
-}
-
-function sides(photo, eager) {
-  const shown = columns();
-  return h('div', { class: `sides n-${shown.length}`, style: `--n: ${shown.length}` }, ...shown.map((i) =>
-    h('div', { class: 'side', 'data-stage': data.stages[i][0] },
-      ...(shown.length > 1 ? [h('h3', {}, data.stages[i][1])] : []),
-      picture(photo, eager), h('div', { class: 'words' }, h('div', {}, ...words(photo.said[i]))))));
-}
-
-/** Draws the boxes into pictures of that width, which stand on the page already: tags keep their size on the screen. */
-function draw(photo, root, width) {
-  const frames = root.querySelectorAll('.photo');
-  columns().forEach((i, n) => frames[n].append(boxes(photo.said[i], width)));
-}
-
-const widthOf = (root) => root.querySelector('.photo').clientWidth;
 
 // --- The list -------------------------------------------------------------------------------------
 
@@ -299,7 +170,10 @@ function card(photo) {
   return item;
 }
 
-const watch = new IntersectionObserver((entries) => { if (entries.some((e) => e.isIntersecting)) more(); }, { rootMargin: '900px' });
+const watch = new IntersectionObserver(
+  (entries) => { if (entries.some((entry) => entry.isIntersecting)) more(); },
+  { rootMargin: '900px' },
+);
 
 /** The next cards. */
 function more(count = BATCH) {
@@ -335,6 +209,12 @@ function button(text, name, action, disabled = false) {
   return h('button', { type: 'button', 'data-do': name, 'aria-label': name, click: action, disabled }, text);
 }
 
+/** A finding as a report has it. */
+function plain(f) {
+  const values = data.fields.map((field, k) => [field, word(f.values[k])]);
+  return { label: word(f.label), bbox: f.box, ...Object.fromEntries(values) };
+}
+
 function showDetail() {
   const photo = byId.get(state.photo);
   if (!photo) {
@@ -343,14 +223,16 @@ function showDetail() {
   }
   const i = chosen.indexOf(photo);
   const focused = document.activeElement?.dataset?.do;
+  const pressed = String(!detail.classList.contains('bare'));
   const top = h('div', { class: 'bar-top' },
     h('h2', { id: 'detail-title' }, word(photo.label) ?? 'nothing to report', h('span', { class: 'id' }, photo.id)),
     h('span', { class: 'quiet', role: 'status' }, i < 0 ? 'not in the list' : `${i + 1} of ${chosen.length}`),
-    button('←', 'previous photo', () => walk(-1), i <= 0), button('→', 'next photo', () => walk(1), i >= chosen.length - 1),
-    h('button', { type: 'button', 'data-do': 'boxes', 'aria-pressed': String(!detail.classList.contains('bare')), click: bare }, 'Boxes'),
+    button('←', 'previous photo', () => walk(-1), i <= 0),
+    button('→', 'next photo', () => walk(1), i >= chosen.length - 1),
+    h('button', { type: 'button', 'data-do': 'boxes', 'aria-pressed': pressed, click: bare }, 'Boxes'),
     button('✕', 'close', closePhoto));
-  const truth = photo.true.map((f) => ({ label: word(f.label), bbox: f.box, ...Object.fromEntries(data.fields.map((field, k) => [field, word(f.values[k])])) }));
-  const body = h('div', { class: 'body' }, sides(photo, true), h('h4', {}, 'Truth'), h('pre', {}, pretty(JSON.stringify(truth))));
+  const truth = h('pre', {}, pretty(JSON.stringify(photo.true.map(plain))));
+  const body = h('div', { class: 'body' }, sides(photo, true), h('h4', {}, 'Truth'), truth);
   detail.replaceChildren(top, body);
   if (!detail.open) detail.showModal();
   (detail.querySelector(`[data-do="${focused}"]:not(:disabled)`) ?? detail.querySelector('[data-do=close]')).focus();
@@ -409,7 +291,8 @@ function showMatrix() {
       const style = `--share: ${share ? Math.round(6 + 0.54 * share) : 0}`;
       const kind = `${i === j ? 'same' : ''} ${none(j)} ${count ? '' : 'zero'}`;
       const corner = i === j && i === values.length;
-      return h('td', { class: kind, style, title: `truth ${names[i]}, prediction ${names[j]}: ${count} of ${whole} (${share.toFixed(0)} %)` }, corner ? '' : `${count}`);
+      const title = `truth ${names[i]}, prediction ${names[j]}: ${count} of ${whole} (${share.toFixed(0)} %)`;
+      return h('td', { class: kind, style, title }, corner ? '' : `${count}`);
     }));
   });
   $('matrix').replaceChildren(h('thead', {}, head), h('tbody', {}, ...rows));
@@ -477,4 +360,3 @@ function start() {
   performance.mark('usable');
 }
 
-start();

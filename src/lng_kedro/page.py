@@ -128,7 +128,7 @@ def _render(**content: Any) -> str:
     environment = Environment(
         autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True
     )
-    script = _part("page.js")
+    script = _part("page.js") + _part("photo.js") + "start();\n"
     return environment.from_string(_part("page.html")).render(
         made=datetime.now().astimezone(),
         glyphs=GLYPHS,
