@@ -101,20 +101,6 @@ def test_pycocotools_reads_truth_and_results(data_dir):
     assert evaluation.stats[1] == pytest.approx(document(data_dir, "base")["metrics"]["map_50"], abs=0.02)
 
 
-def test_metrics_need_no_model(data_dir):
-    """From stored predictions alone, whose answers are not kept any more."""
-    assert not list((data_dir / "07_model_output" / MODEL / "answers").iterdir())
-    before = document(data_dir, "sft")
-    metrics = data_dir / "08_reporting/metrics" / MODEL / "sft.json"
-    metrics.unlink()
-    code = "import sys; sys.modules['torch'] = None; from kedro.framework.cli.cli import main; main()"
-    tags = ["run", "--env", "test", "--pipeline", "evaluation", "--tags", "score"]
-    command = [sys.executable, "-c", code, *tags, "--params", f"data_dir={data_dir}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert document(data_dir, "sft") == before
-
-
 def test_every_test_photo_is_answered(data_dir):
     samples = pd.read_parquet(data_dir / "05_model_input/test_samples.parquet")
     for stage in STAGES:
@@ -206,3 +192,17 @@ def test_ablation_fills_its_row(data_dir):
     row = table_3(data_dir).loc["GRPO"]
     assert row["to fill"] == ""
     assert row.drop("to fill").notna().all()
+
+
+def test_metrics_need_no_model(data_dir):
+    """From stored predictions alone, whose answers are not kept any more."""
+    assert not list((data_dir / "07_model_output" / MODEL / "answers").iterdir())
+    before = document(data_dir, "sft")
+    metrics = data_dir / "08_reporting/metrics" / MODEL / "sft.json"
+    metrics.unlink()
+    code = "import sys; sys.modules['torch'] = None; from kedro.framework.cli.cli import main; main()"
+    tags = ["run", "--env", "test", "--pipeline", "evaluation", "--tags", "score"]
+    command = [sys.executable, "-c", code, *tags, "--params", f"data_dir={data_dir}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert document(data_dir, "sft") == before
