@@ -1,0 +1,138 @@
+"""Nodes of evaluation and reporting on what should not happen and does."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from lng_kedro.pipelines.evaluation import nodes
+from lng_kedro.pipelines.evaluation.params import EvaluationParams, StageParams
+from lng_kedro.pipelines.evaluation.schemas import Predictions
+from lng_kedro.pipelines.reporting import nodes as reporting
+from lng_kedro.pipelines.reporting.params import ReportingParams
+from lng_kedro.tables import PaperParams
+
+STAGE = StageParams(name="sft", reasoning=False)
+REPORTING = ReportingParams(command="kedro run", photos="photos", resamples=20, seed=0)
+PAPER = PaperParams(model="m", table_2={}, table_3={})
+
+
+@pytest.fixture
+def params(tmp_path):
+    return EvaluationParams(
+        batch_size=4, max_new_tokens=32, resamples=20, seed=0, work_dir=tmp_path / "answers"
+    )
+
+
+@pytest.fixture
+def test_split(samples):
+    return samples.assign(photo_label="crack")
+
+
+def predictions_of(texts, test_split, photos, taxonomy, objects="[]", valid_json=False):
+    return pd.DataFrame(
+        {
+            "photo_id": test_split["photo_id"],
+            "text": texts,
+            "objects": objects,
+            "valid_json": valid_json,
+            "schema_true": valid_json,
+            "n_tokens": 1,
+            "finished": True,
+            "photos_sha256": photos.hash_of_all(test_split["photo_id"]),
+            "taxonomy_sha256": taxonomy.digest,
+        }
+    )
+
+
+def test_predictions_of_an_untuned_model(test_split, photos, taxonomy, vlm_params, params):
+    found = nodes.predict(test_split, photos, taxonomy, vlm_params, params, STAGE)
+    Predictions.validate(found)
+    assert found["photo_id"].tolist() == test_split["photo_id"].tolist()
+    document, tracked, results = nodes.score(found, test_split, photos, taxonomy, params, STAGE)
+    assert tracked["sft/map_50"] == {"value": document["metrics"]["map_50"], "step": 0}
+    assert len(results) == sum(len(json.loads(objects)) for objects in found["objects"])
+
+
+def test_another_question_is_not_answered_from_the_disk(test_split, photos, taxonomy, vlm_params, params):
+    nodes.predict(test_split, photos, taxonomy, vlm_params, params, STAGE)
+    nodes.predict(test_split, photos, taxonomy, vlm_params, params, STAGE)
+    assert len(list(params.work_dir.iterdir())) == 1
+    form = StageParams(name="sft", reasoning=True)
+    longer = params.model_copy(update={"max_new_tokens": 33})
+    for split, settings, stage in (
+        (test_split, params, form),
+        (test_split, longer, STAGE),
+        (test_split[:7], params, STAGE),
+    ):
+        nodes.predict(split, photos, taxonomy, vlm_params, settings, stage)
+    assert len(list(params.work_dir.iterdir())) == 4
+
+
+def test_a_broken_photo_is_named_and_what_was_answered_is_kept(
+    test_split, photos, taxonomy, vlm_params, params, tmp_path
+):
+    broken = type(photos)(tmp_path)
+    for photo_id in test_split["photo_id"]:
+        whole = photos.path(photo_id).read_bytes()
+        broken.path(photo_id).write_bytes(whole[: len(whole) // 2] if photo_id == "p6" else whole)
+    with pytest.raises(OSError, match=r"p6.jpg is no whole photo .* run data_processing again"):
+        nodes.predict(test_split, broken, taxonomy, vlm_params, params, STAGE)
+    (file,) = params.work_dir.iterdir()
+    assert len(file.read_text().splitlines()) == 4
+
+
+def test_an_empty_split_has_predictions_metrics_and_tables(test_split, photos, taxonomy, vlm_params, params):
+    nothing = test_split[:0]
+    found = nodes.predict(nothing, photos, taxonomy, vlm_params, params, STAGE)
+    Predictions.validate(found)
+    document, _, results = nodes.score(found, nothing, photos, taxonomy, params, STAGE)
+    assert (document["about"]["photos"], document["intervals"], results) == (0, {}, [])
+    stored = {"tiny/sft": lambda: document}
+    split = nothing, photos, taxonomy
+    second, third = reporting.tables(stored, *split, vlm_params, REPORTING, PAPER)
+    predictions = {"predictions_sft": lambda: found, "predictions_base": lambda: found}
+    assert reporting.comparisons(predictions, *split, REPORTING).empty
+    html = reporting.page(stored, predictions, {}, *split, second, third, vlm_params, REPORTING)
+    assert "0 test photos" in html
+    reporting.plots(stored, *split, vlm_params)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no report at all", "[{", '{"label": "crack"}', "[1, 2]", "\\ud800 [[[["]
+)
+def test_a_stage_without_any_report_has_figures(test_split, photos, taxonomy, vlm_params, params, text):
+    found = predictions_of(text, test_split, photos, taxonomy)
+    Predictions.validate(found)
+    document, _, _ = nodes.score(found, test_split, photos, taxonomy, params, STAGE)
+    metrics = document["metrics"]
+    assert (metrics["map_50"], metrics["f1_label"], metrics["valid_json"]) == (0, 0, 0)
+    assert document["labels"]["crack"]["precision_50"] is None
+    split = test_split, photos, taxonomy
+    stored = {"tiny/sft": lambda: document}
+    tables = reporting.tables(stored, *split, vlm_params, REPORTING, PAPER)
+    page = reporting.page(
+        stored, {"predictions_sft": lambda: found}, {}, *split, *tables, vlm_params, REPORTING
+    )
+    assert "report" in page
+
+
+def test_nothing_evaluated_yet_has_tables_that_say_how(test_split, photos, taxonomy, vlm_params):
+    split = test_split, photos, taxonomy
+    second, third = reporting.tables({}, *split, vlm_params, REPORTING, PAPER)
+    assert second.empty
+    assert (third["to fill"] != "").all()
+    assert all(reporting.texts(second, third, vlm_params))
+    assert reporting.comparisons({}, *split, REPORTING).empty
+    reporting.plots({}, *split, vlm_params)
+    assert "crack" in reporting.page({}, {}, {}, *split, second, third, vlm_params, REPORTING)
+
+
+def test_comparisons_pair_all_stages(test_split, photos, taxonomy):
+    right = predictions_of("", test_split, photos, taxonomy, test_split["ground_truth"], valid_json=True)
+    wrong = predictions_of("", test_split, photos, taxonomy)
+    stored = {"predictions_sft_grpo": lambda: right, "predictions_base": lambda: wrong}
+    found = reporting.comparisons(stored, test_split, photos, taxonomy, REPORTING).set_index("figure")
+    assert set(zip(found["first"], found["second"], strict=True)) == {("base", "sft_grpo")}
+    assert found.loc["map_50", "difference"] == pytest.approx(1)
+    assert found.loc["map_50", "p"] == pytest.approx(2 / 21)
