@@ -24,6 +24,9 @@ from lng_kedro.vlm.backend import INSTALL_UNSLOTH, choose_backend
 STAGES = {"params:sft_training", "params:grpo_training"}
 """Parameters of the training stages."""
 
+BASELINES = "params:baselines"
+"""Parameters of the detectors."""
+
 RUNTIME_PARAMETERS = {"model", "raw_dir", "data_dir"}
 """Parameters of the command line that no node reads: they choose models and paths."""
 
@@ -116,7 +119,7 @@ class TrainingHooks:
 
         if mlflow.active_run():
             mlflow.delete_tag(self.UNFINISHED)
-        for name in pipeline.inputs() & STAGES:
+        for name in pipeline.inputs() & {*STAGES, BASELINES}:
             forget_finished(catalog.load(name).work_dir)
 
     # Last, after kedro-mlflow has closed its run.
@@ -198,6 +201,9 @@ def _command(pipeline_name: str, run_params: dict[str, Any]) -> str:
 def _missing_means(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> str | None:
     if not any(node.tags & {"train", "predict"} for node in pipeline.nodes):
         return None
+    if BASELINES in pipeline.inputs():
+        # The detectors' pipeline, which is run alone.
+        return _missing_for_detectors(catalog.load(BASELINES).device)
     if not (find_spec("torch") and find_spec("trl")):
         return "Training and evaluation need the extra `train`: pip install -e '.[train]'"
     if "params:vlm" not in pipeline.inputs():
@@ -215,6 +221,16 @@ def _missing_means(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> st
         return f"Model '{vlm.model}': {error}"
     if STAGES & pipeline.inputs() and vlm.spec.device == "cuda" and world_size() == 1:
         return _one_gpu()
+    return None
+
+
+def _missing_for_detectors(device: str) -> str | None:
+    if not (find_spec("ultralytics") and find_spec("safetensors")):
+        return "The detectors need the extra `baselines` (AGPL-3.0): pip install -e '.[baselines]'"
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        return "The detectors need a CUDA GPU, and PyTorch sees none here: --params baselines.device=cpu"
     return None
 
 

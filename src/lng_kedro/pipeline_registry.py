@@ -2,7 +2,14 @@
 
 from kedro.pipeline import Pipeline
 
-from lng_kedro.pipelines import base_model, data_processing, evaluation, grpo_training, sft_training
+from lng_kedro.pipelines import (
+    base_model,
+    baselines,
+    data_processing,
+    evaluation,
+    grpo_training,
+    sft_training,
+)
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -23,5 +30,6 @@ def register_pipelines() -> dict[str, Pipeline]:
         + grpo_training.create_ablation()
         + evaluation.create_study(),
         "study_table": evaluation.create_study_table(),
+        "baselines": baselines.create_pipeline(),
         "base_model": base_model.create_pipeline(),
     }

@@ -20,6 +20,8 @@ class BaselinesParams(Params):
     held_out_share: float = Field(gt=0, lt=1)
     patience: int = Field(gt=0)
     close_mosaic: int = Field(ge=0)
+    warmup_epochs: float = Field(ge=0)
+    nominal_batch: int = Field(gt=0)
     bf16: bool
     device: str = Field(pattern="^(cpu|cuda)$")
     workers: int = Field(ge=0)

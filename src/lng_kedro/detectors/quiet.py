@@ -43,8 +43,8 @@ def find_weights(weights: str, work_dir: Path) -> str:
     """The file of a detector's weights or architecture.
 
     Args:
-        weights: a file; an architecture that ultralytics has (``yolo11n.yaml``); or the name of weights that it
-            publishes (``yolo11m.pt``), which are downloaded once into the work folder.
+        weights: a file; an architecture that ultralytics has (``yolo11n.yaml``); or the name of weights that
+            it publishes (``yolo11m.pt``), which are downloaded once into the work folder.
         work_dir: the work folder.
 
     Raises:

@@ -19,6 +19,7 @@ from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.training.data import data_hash
 from lng_kedro.training.run import (
     STATE,
+    WHOLE,
     Tracker,
     TrainingStopped,
     has_ended,
@@ -100,6 +101,8 @@ def arguments(params: BaselinesParams, chosen: DetectorParams, weights: str, dat
         "deterministic": True,
         "patience": params.patience,
         "close_mosaic": params.close_mosaic,
+        "warmup_epochs": params.warmup_epochs,
+        "nbs": params.nominal_batch,
         # True would ask a model that it downloads whether fp16 works.
         "amp": "bf16" if params.bf16 else False,
         "device": params.one_device,
@@ -139,8 +142,8 @@ def _check_photos(trainer: Any) -> None:
         given = len(list(Path(trainer.data[part]).iterdir()))
         if len(loader.dataset) != given:
             raise TrainingStopped(
-                f"{given - len(loader.dataset)} of {given} photos cannot be read, the warnings above name them: "
-                "make them anew with `kedro run --pipeline data_processing`"
+                f"{given - len(loader.dataset)} of {given} photos cannot be read, the warnings above name "
+                "them: make them anew by data_processing"
             )
 
 
@@ -154,7 +157,7 @@ def _keep(trainer: Any, folder: Path, history: list[dict[str, float]], tracker: 
     history.append({"epoch": epoch} | figures)
     state = {"global_step": epoch, "max_steps": epoch if trainer.stop else trainer.epochs}
     checkpoint = folder / f"checkpoint-{epoch}"
-    shutil.copytree(trainer.wdir, checkpoint, ignore=shutil.ignore_patterns(STATE, "whole"))
+    shutil.copytree(trainer.wdir, checkpoint, ignore=shutil.ignore_patterns(STATE, WHOLE))
     (checkpoint / STATE).write_text(json.dumps(state | {"log_history": history}))
     before = last_checkpoint(folder)
     mark_whole(checkpoint)

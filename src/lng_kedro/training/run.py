@@ -151,7 +151,7 @@ def fit(trainer: Any, folder: Path, tracker: Tracker, name: str) -> pd.DataFrame
 
 @contextmanager
 def told_why(folder: Path) -> Iterator[None]:
-    """Makes what is no error of the program a `TrainingStopped`, which says how the run in `folder` goes on."""
+    """Makes what is no error of the program a `TrainingStopped` that says how the run in `folder` goes on."""
     try:
         yield
     except KeyboardInterrupt as error:
