@@ -44,7 +44,7 @@ class BaselinesParams(Params):
 class DetectorParams(Params):
     """One detector."""
 
-    name: str
+    name: str = Field(pattern="^[A-Za-z0-9_ .-]+$")
     weights: str
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0)
