@@ -114,13 +114,10 @@ class TestMissingMeans:
         said = refusal(project, "--env", "test", "--pipeline", "sft_training")
         assert said == "Training and evaluation need the extra `train`: pip install -e '.[train]'"
 
-
     def test_no_ultralytics(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("lng_kedro.hooks.find_spec", lambda name: None)
         said = refusal(project, "--env", "test", "--pipeline", "baselines")
-        assert said == (
-            "The detectors need the extra `baselines` (AGPL-3.0): pip install -e '.[baselines]'"
-        )
+        assert said == ("The detectors need the extra `baselines` (AGPL-3.0): pip install -e '.[baselines]'")
 
     def test_no_gpu_for_the_detectors(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)

@@ -170,7 +170,8 @@ def _unknown_parameter(given: dict[str, Any]) -> str | None:
 
 
 def _too_many_processes(pipeline: Pipeline) -> str | None:
-    if world_size() > 1 and (len(pipeline.nodes) > 1 or not pipeline.only_nodes_with_tags("train").nodes):
+    alone = len(pipeline.nodes) == 1 and pipeline.only_nodes_with_tags("train").nodes
+    if world_size() > 1 and (not alone or BASELINES in pipeline.inputs()):
         return (
             f"{world_size()} processes run one training stage and nothing else: "
             "`torchrun --shutdown-timeout 600 … -m kedro run --pipeline sft_training`, or grpo_training."

@@ -22,7 +22,9 @@ class TestTrainingSamples:
         assert list(samples) == ["photo_id", "ground_truth"]
 
     def test_a_test_photo_among_them_is_an_error(self) -> None:
-        with pytest.raises(ValueError, match=r"2 test photos are among the training photos \(b, c\): run data_"):
+        with pytest.raises(
+            ValueError, match=r"2 test photos are among the training photos \(b, c\): run data_"
+        ):
             training_samples(frame("c", "t", "b"), frame("a", "b"), frame("c"))
 
 
@@ -88,7 +90,11 @@ class TestWriteDataset:
     def test_it_is_made_anew(self, parts, photos, tmp_path) -> None:
         write_dataset(tmp_path / "d", parts, photos, "label", ("welding", "crack"))
         write_dataset(tmp_path / "d", {"train": parts["train"][1:]}, photos, "label", ("welding", "crack"))
-        assert sorted(p.name for p in (tmp_path / "d").rglob("*.*")) == ["dataset.yaml", "none.jpg", "none.txt"]
+        assert sorted(p.name for p in (tmp_path / "d").rglob("*.*")) == [
+            "dataset.yaml",
+            "none.jpg",
+            "none.txt",
+        ]
 
     def test_a_value_that_is_no_class_is_named(self, parts, photos, tmp_path) -> None:
         with pytest.raises(ValueError, match="Photo two: label 'crack' is none of welding, cutting"):

@@ -90,6 +90,7 @@ def test_classes_of_quality(train, ask) -> None:
 def test_the_same_seed_says_the_same(train, ask) -> None:
     first, again, other = (ask(train(seed=seed)[0]) for seed in (1, 1, 2))
     assert first == again
+    assert any(first)
     assert first != other
 
 
@@ -170,7 +171,9 @@ def test_weights_that_cannot_be_had(train, monkeypatch) -> None:
 
     train(target=QUALITY)  # imports ultralytics
     monkeypatch.setattr("ultralytics.utils.downloads.safe_download", offline)
-    with pytest.raises(TrainingStopped, match=r"There is no file 'yolo11m.pt', and ultralytics could not down"):
+    with pytest.raises(
+        TrainingStopped, match=r"There is no file 'yolo11m.pt', and ultralytics could not down"
+    ):
         train(chosen=yolo(weights="yolo11m.pt"))
 
 
@@ -190,7 +193,9 @@ def test_what_the_trainer_is_told(tmp_path) -> None:
     assert {"amp": "bf16", "device": "0", "lr0": 3e-3, "nbs": 6, "plots": False}.items() <= told.items()
     auto = yolo(optimizer="auto", learning_rate=None)
     assert "lr0" not in arguments(baselines_params(tmp_path), auto, "w.pt", Path("d.yaml"))
-    with pytest.raises(ValueError, match="give learning_rate with an optimizer by name, and none with 'auto'"):
+    with pytest.raises(
+        ValueError, match="give learning_rate with an optimizer by name, and none with 'auto'"
+    ):
         yolo(optimizer="auto")
 
 
@@ -201,8 +206,12 @@ def test_home_working_directory_and_network_are_left_alone(rectangles, tmp_path)
         (tmp_path / name).mkdir()
     samples.to_parquet(tmp_path / "samples.parquet")
     code = f"""
-import socket
-def refuse(*given, **more): raise AssertionError(f"connects: {{given}}")
+import socket, torch
+torch.set_num_threads(1)
+tried = []
+def refuse(*given, **more):
+    tried.append(given)
+    raise OSError
 socket.getaddrinfo = socket.socket.connect = refuse
 import pandas as pd
 from pathlib import Path
@@ -217,8 +226,10 @@ photos, params = PhotoFolder(Path({str(photos.root)!r})), baselines_params(Path(
 train_detector(samples, photos, taxonomy, params, yolo(), LABEL, Told())
 import os, mlflow, ultralytics, ultralytics.utils.events
 assert mlflow.active_run() is None
+assert tried == []
 assert not ultralytics.utils.events.events.enabled
 assert "OMP_NUM_THREADS" not in os.environ
+assert torch.get_num_threads() == 1
 """
     env = {k: v for k, v in os.environ.items() if not k.startswith(("YOLO", "OMP"))}
     env |= {"HOME": str(tmp_path / "home"), "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}

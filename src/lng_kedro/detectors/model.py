@@ -1,7 +1,7 @@
 """A trained detector: storing it without a pickle, and what it says about photos."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,12 +70,17 @@ def load_detector(folder: Path, work_dir: Path) -> Detector:
     """
     keep_quiet(work_dir)
     from safetensors.torch import load_file
+
+    return build_detector(read_about(folder), load_file(folder / WEIGHTS))
+
+
+def build_detector(about: About, weights: dict[str, Any]) -> Detector:
+    """A detector from its description and its weights by name."""
     from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel
 
-    about = read_about(folder)
-    build = RTDETRDetectionModel if about.is_rtdetr else DetectionModel
-    model = build(json.loads(json.dumps(about.architecture)), nc=len(about.classes), verbose=False)
-    model.load_state_dict(load_file(folder / WEIGHTS))
+    kind = RTDETRDetectionModel if about.is_rtdetr else DetectionModel
+    model = kind(deepcopy(about.architecture), nc=len(about.classes), verbose=False)
+    model.load_state_dict(weights)
     return Detector(model.eval(), about)
 
 

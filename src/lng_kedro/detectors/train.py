@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from lng_kedro.detectors.data import hold_out, write_dataset
-from lng_kedro.detectors.model import About, Detector, detect, is_rtdetr
+from lng_kedro.detectors.model import About, Detector, build_detector, detect, is_rtdetr
 from lng_kedro.detectors.params import BaselinesParams, DetectorParams, TargetParams
 from lng_kedro.detectors.quiet import find_weights, keep_quiet
 from lng_kedro.detectors.scores import choose_threshold
@@ -184,4 +184,5 @@ def _best(
         threshold=params.min_score,
         architecture={k: v for k, v in model.yaml.items() if k != "yaml_file"},
     )
-    return Detector(model, about)
+    # Built as it will be when it is loaded: where weights lie in memory changes the last digit.
+    return build_detector(about, model.state_dict())
