@@ -18,11 +18,10 @@ NARROW = Path(__file__).parents[2] / "conf/demo/rtdetr_narrow.yaml"
 
 
 class Told:
-    """A tracker that remembers, and may stop the run."""
+    """A tracker that remembers, and may stop the run while it stores the epoch after `stop_after`."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.epochs: list[int] = []
-        self.figures_of: dict[int, dict[str, float]] = {}
         self._stop_after = stop_after
 
     def configuration(self, values) -> None:
@@ -33,8 +32,7 @@ class Told:
 
     def figures(self, values, step) -> None:
         self.epochs.append(step)
-        self.figures_of[step] = values
-        if step == self._stop_after:
+        if self._stop_after is not None and step > self._stop_after:
             raise KeyboardInterrupt
 
 

@@ -117,7 +117,7 @@ def test_stored_without_a_pickle_it_says_the_same(learnt, ask, tmp_path) -> None
 
 class TestGoingOn:
     def test_a_run_that_was_cut_off_goes_on(self, train, tmp_path) -> None:
-        told = Told(stop_after=2)
+        told = Told(stop_after=2)  # the third epoch is not whole
         with pytest.raises(TrainingStopped, match=r"Interrupted\. The same command goes on from step 2"):
             train(tmp_path, told, chosen=yolo(epochs=4))
         told = Told()

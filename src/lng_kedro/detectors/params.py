@@ -38,7 +38,7 @@ class BaselinesParams(Params):
 
     def fingerprint(self) -> str:
         """All that the trained weights depend on."""
-        return self.model_dump_json(exclude={"work_dir", "workers", "predict_batch"})
+        return self.model_dump_json(exclude={"work_dir", "workers", "min_score", "predict_batch"})
 
 
 class DetectorParams(Params):

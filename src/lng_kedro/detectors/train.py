@@ -42,9 +42,9 @@ def train_detector(
 ) -> tuple[Detector, pd.DataFrame]:
     """Trains on most photos; the others say which epoch is the best and which score is enough.
 
-    The same settings on the same data go on from the last whole epoch. ultralytics stores its checkpoints in
-    half precision and does not store its place in the random numbers: a run that was cut off ends near, not
-    at, the weights of one that was not.
+    The same settings on the same data go on from the last whole epoch. Of its weights ultralytics stores the
+    running mean, in half precision, and no state of the random numbers: a run that was cut off does not end
+    at the weights of one that was not.
 
     Args:
         samples: of all training splits; columns photo_id and ground_truth.
@@ -73,17 +73,11 @@ def train_detector(
         dataset = write_dataset(folder / "dataset", parts, photos, target.field, classes)
         weights = find_weights(chosen.weights, params.work_dir)
         with told_why(folder):
-            _fit(arguments(params, chosen, weights, dataset), folder, tracker)
-        checkpoint = last_checkpoint(folder)
-    assert checkpoint is not None  # noqa: S101  training has ended, so there is one
-    detector = _best(checkpoint, params, chosen, target, classes)
-    loaders = [partial(photos.load, photo_id) for photo_id in held_out["photo_id"]]
-    said = list(detect(detector, loaders, taxonomy, params))
-    truths = [json.loads(truth) for truth in held_out["ground_truth"]]
-    about = detector.about.model_copy(
-        update={"threshold": choose_threshold(said, truths, target.field, taxonomy)}
-    )
-    return Detector(detector.model, about), pd.DataFrame(read_state(checkpoint)["log_history"])
+            checkpoint = _fit(arguments(params, chosen, weights, dataset), folder, tracker)
+    best = _best(checkpoint, params, chosen, target, classes)
+    threshold = _threshold(best, held_out, photos, taxonomy, params)
+    about = best.about.model_copy(update={"threshold": threshold})
+    return Detector(best.model, about), pd.DataFrame(read_state(checkpoint)["log_history"])
 
 
 def arguments(params: BaselinesParams, chosen: DetectorParams, weights: str, dataset: Path) -> dict[str, Any]:
@@ -114,7 +108,8 @@ def arguments(params: BaselinesParams, chosen: DetectorParams, weights: str, dat
     return asked if chosen.learning_rate is None else asked | {"lr0": chosen.learning_rate}
 
 
-def _fit(asked: dict[str, Any], folder: Path, tracker: Tracker) -> None:
+def _fit(asked: dict[str, Any], folder: Path, tracker: Tracker) -> Path:
+    """Trains to the end, and returns the last checkpoint."""
     from ultralytics.models.rtdetr.train import RTDETRTrainer
     from ultralytics.models.yolo.detect import DetectionTrainer
     from ultralytics.nn.tasks import load_checkpoint, yaml_model_load
@@ -134,6 +129,7 @@ def _fit(asked: dict[str, Any], folder: Path, tracker: Tracker) -> None:
     trainer.add_callback("on_model_save", partial(_keep, folder=folder, history=history, tracker=tracker))
     trainer.train()
     shutil.rmtree(run)
+    return folder / f"checkpoint-{trainer.epoch + 1}"
 
 
 def _check_photos(trainer: Any) -> None:
@@ -160,10 +156,11 @@ def _keep(trainer: Any, folder: Path, history: list[dict[str, float]], tracker: 
     shutil.copytree(trainer.wdir, checkpoint, ignore=shutil.ignore_patterns(STATE, WHOLE))
     (checkpoint / STATE).write_text(json.dumps(state | {"log_history": history}))
     before = last_checkpoint(folder)
+    # An epoch that is cut off here is told twice; the other way round its place in the curve stays empty.
+    tracker.figures(figures, epoch)
     mark_whole(checkpoint)
     if before:
         shutil.rmtree(before)
-    tracker.figures(figures, epoch)
 
 
 def _best(
@@ -186,3 +183,16 @@ def _best(
     )
     # Built as it will be when it is loaded: where weights lie in memory changes the last digit.
     return build_detector(about, model.state_dict())
+
+
+def _threshold(
+    detector: Detector,
+    held_out: pd.DataFrame,
+    photos: PhotoFolder,
+    taxonomy: Taxonomy,
+    params: BaselinesParams,
+) -> float:
+    loaders = [partial(photos.load, photo_id) for photo_id in held_out["photo_id"]]
+    said = list(detect(detector, loaders, taxonomy, params))
+    truths = [json.loads(truth) for truth in held_out["ground_truth"]]
+    return choose_threshold(said, truths, detector.about.field, taxonomy)
