@@ -13,6 +13,7 @@ import pytest
 
 from lng_kedro.datasets import DetectorDataset
 from lng_kedro.detectors.model import detect, load_detector, read_about
+from lng_kedro.detectors.quiet import find_weights, keep_quiet
 from lng_kedro.detectors.scores import detector_metrics
 from lng_kedro.detectors.train import arguments, train_detector
 from lng_kedro.imaging import PhotoFolder
@@ -165,16 +166,36 @@ def test_weights_by_path_are_where_training_starts(train, learnt, tmp_path) -> N
     assert detector.about.architecture["scale"] == "n"
 
 
-def test_weights_that_cannot_be_had(train, monkeypatch) -> None:
-    def offline(*_: object, **__: object) -> None:
+@pytest.mark.parametrize(
+    "weights", ["yolo11m.pt", "/nowhere/yolo11m.pt", "yolo11z.yaml", "/nowhere/mine.yaml"]
+)
+def test_weights_that_cannot_be_had(weights, tmp_path, monkeypatch) -> None:
+    asked = []
+
+    def offline(url: str, *_: object, **__: object) -> None:
+        asked.append(url)
         raise ConnectionError
 
-    train(target=QUALITY)  # imports ultralytics
+    keep_quiet(tmp_path)
     monkeypatch.setattr("ultralytics.utils.downloads.safe_download", offline)
     with pytest.raises(
-        TrainingStopped, match=r"There is no file 'yolo11m.pt', and ultralytics could not down"
+        TrainingStopped, match=f"There is no file '{weights}', and ultralytics has none of this"
     ):
-        train(chosen=yolo(weights="yolo11m.pt"))
+        find_weights(weights, tmp_path)
+    assert len(asked) == (weights == "yolo11m.pt")  # a path is never downloaded
+
+
+def test_weights_that_are_downloaded_once(tmp_path, monkeypatch) -> None:
+    def online(url: str, file: Path, **_: object) -> None:
+        assert url.endswith("/yolo11m.pt")
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"weights")
+
+    keep_quiet(tmp_path)
+    monkeypatch.setattr("ultralytics.utils.downloads.safe_download", online)
+    found = {find_weights("yolo11m.pt", tmp_path) for _ in range(2)}
+    assert found == {str(tmp_path / "ultralytics/weights/yolo11m.pt")}
+    assert find_weights("yolo11n.yaml", tmp_path) == "yolo11n.yaml"
 
 
 def test_a_photo_that_is_not_read_stops_it(rectangles, two_labels, tmp_path) -> None:

@@ -1,6 +1,7 @@
 """ultralytics, kept to itself: it writes nowhere but into the work folder, and tells nobody."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -50,22 +51,23 @@ def find_weights(weights: str, work_dir: Path) -> str:
     Raises:
         TrainingStopped: there is no such file, and it could not be downloaded.
     """
-    if Path(weights).is_file() or weights.endswith(".yaml"):
+    if Path(weights).is_file():
         return weights
+    from ultralytics.utils.checks import check_yaml
     from ultralytics.utils.downloads import attempt_download_asset
 
-    file = work_dir / "ultralytics/weights" / weights
+    published = work_dir / "ultralytics/weights" / Path(weights).name
     try:
-        attempt_download_asset(file)
-    except OSError as error:
-        raise TrainingStopped(_no_weights(weights)) from error
-    if not file.is_file():
-        raise TrainingStopped(_no_weights(weights))
-    return str(file)
-
-
-def _no_weights(weights: str) -> str:
-    return (
-        f"There is no file '{weights}', and ultralytics could not download it: "
-        "name one with --params detectors.NAME.weights=PATH."
-    )
+        if weights.endswith(".yaml"):
+            check_yaml(re.sub(r"(\d)[nsmlx]\.yaml$", r"\1.yaml", weights))  # one file for all sizes
+            return weights
+        if "/" not in weights:
+            attempt_download_asset(published)
+    except OSError:
+        pass  # said below
+    if not published.is_file():
+        raise TrainingStopped(
+            f"There is no file '{weights}', and ultralytics has none of this name or cannot be reached: "
+            "name a file with --params detectors.NAME.weights=PATH."
+        )
+    return str(published)
