@@ -122,7 +122,10 @@ class TestMissingMeans:
     def test_no_gpu_for_the_detectors(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
         said = refusal(project, "--pipeline", "baselines")
-        assert said.startswith("The detectors need a CUDA GPU, and PyTorch sees none here: ")
+        assert said == (
+            "The detectors need a CUDA GPU, and PyTorch sees none here; on a CPU: "
+            "--params baselines.device=cpu,baselines.bf16=false"
+        )
 
 
 class TestParameters:
@@ -159,7 +162,7 @@ class TestParameters:
         assert said.startswith(
             "There is no parameter 'xyzzy': there are base_model, baselines, data_dir, data_processing, "
         )
-        assert "raw_dir, sft_training, stages, taxonomy, vlm." in said
+        assert "raw_dir, sft_training, stages, targets, taxonomy, vlm." in said
 
     def test_an_unknown_model_lists_the_models(self, project: Path) -> None:
         said = refusal(project, "--pipeline", "sft_training", "--params", "model=qwen")

@@ -231,7 +231,10 @@ def _missing_for_detectors(device: str) -> str | None:
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        return "The detectors need a CUDA GPU, and PyTorch sees none here: --params baselines.device=cpu"
+        return (
+            "The detectors need a CUDA GPU, and PyTorch sees none here; on a CPU: "
+            "--params baselines.device=cpu,baselines.bf16=false"
+        )
     return None
 
 

@@ -214,6 +214,8 @@ def test_what_the_trainer_is_told(tmp_path) -> None:
     assert {"amp": "bf16", "device": "0", "lr0": 3e-3, "nbs": 6, "plots": False}.items() <= told.items()
     auto = yolo(optimizer="auto", learning_rate=None)
     assert "lr0" not in arguments(baselines_params(tmp_path), auto, "w.pt", Path("d.yaml"))
+    with pytest.raises(ValueError, match="ultralytics has bf16 on GPUs only"):
+        baselines_params(tmp_path, bf16=True)
     with pytest.raises(
         ValueError, match="give learning_rate with an optimizer by name, and none with 'auto'"
     ):

@@ -40,6 +40,12 @@ class BaselinesParams(Params):
         """All that the trained weights depend on."""
         return self.model_dump_json(exclude={"work_dir", "workers", "min_score", "predict_batch"})
 
+    @model_validator(mode="after")
+    def _bf16_on_a_gpu(self) -> Self:
+        if self.bf16 and self.device == "cpu":
+            raise ValueError("ultralytics has bf16 on GPUs only: with device: cpu take bf16: false")
+        return self
+
 
 class DetectorParams(Params):
     """One detector."""
