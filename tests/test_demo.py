@@ -6,12 +6,17 @@ import sys
 from pathlib import Path
 
 import mlflow
+import nbformat
 import pandas as pd
 import pytest
+from nbclient import NotebookClient
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from lng_kedro.rewards import SCORES
 
 ROOT = Path(__file__).parents[1]
+NOTEBOOK = ROOT / "notebooks/one_photo.ipynb"
 MODEL = "tiny_qwen2_5_vl"
 STAGES = ("base", "sft", "sft_grpo")
 FIELDS = ("label", "tank_type", "location", "sub_location", "part", "quality")
@@ -34,29 +39,80 @@ def run(data_dir):
     return run
 
 
+def document(data_dir, stage):
+    return json.loads((data_dir / "08_reporting/metrics" / MODEL / f"{stage}.json").read_text())
+
+
 def test_metrics_of_every_stage(data_dir):
-    names = {"map_50", "map_50_equal", "ap_50_agnostic", "f1_50", "valid_json", "schema_true"}
+    names = {"map_50", "map_50_equal", "map_50_boxed", "ap_50_agnostic", "f1_50", "valid_json", "schema_true"}
     names |= {f"{kind}_{field}" for field in FIELDS for kind in ("f1", "macro_f1")}
     for stage in STAGES:
-        metrics = json.loads((data_dir / "08_reporting/metrics" / MODEL / f"{stage}.json").read_text())
-        assert metrics.keys() == names
-        assert all(0 <= value <= 1 for value in metrics.values())
+        found = document(data_dir, stage)
+        metrics = found["metrics"]
+        assert {name for name in metrics if "/" not in name} == names | {"count_error"}
+        assert all(0 <= metrics[name] <= 1 for name in names)
+        assert all(low <= metrics[name] <= high for name, (low, high) in found["intervals"].items())
+        assert found["about"]["photos"] == 15
 
 
 def test_table_2_is_what_the_metrics_say(data_dir):
-    table = pd.read_csv(data_dir / "08_reporting/table_2.csv")
-    assert table["model"].tolist() == [MODEL]
+    table = pd.read_parquet(data_dir / "08_reporting/table_2.parquet")
+    assert table["model"].nunique() == 5
+    ours = table[table["model"] == MODEL]
+    assert ours["figures"].tolist() == ["ours"]
     for stage, when in (("base", "before"), ("sft_grpo", "after")):
-        metrics = json.loads((data_dir / "08_reporting/metrics" / MODEL / f"{stage}.json").read_text())
-        assert table[f"mAP@50 {when}"].item() == pytest.approx(100 * metrics["map_50"], abs=0.005)
-        assert table[f"F1 quality {when}"].item() == pytest.approx(100 * metrics["f1_quality"], abs=0.005)
+        metrics = document(data_dir, stage)["metrics"]
+        assert ours[f"mAP@50 {when}"].item() == pytest.approx(100 * metrics["map_50"], abs=0.005)
+        assert ours[f"F1 quality {when}"].item() == pytest.approx(100 * metrics["f1_quality"], abs=0.005)
+    for form, said in (("md", "39.13 → 88.77"), ("tex", r"39.13 $\rightarrow$ 88.77")):
+        assert said in (data_dir / f"08_reporting/table_2.{form}").read_text()
+
+
+def table_3(data_dir):
+    table = pd.read_parquet(data_dir / "08_reporting" / MODEL / "table_3.parquet")
+    return table[table["figures"] == "ours"].set_index("model")
 
 
 def test_table_3_says_how_to_fill_what_is_missing(data_dir):
-    table = pd.read_csv(data_dir / "08_reporting" / MODEL / "table_3.csv").set_index("stage")
-    assert table.index.tolist() == ["Base", "SFT", "GRPO", "SFT+GRPO"]
-    assert table.loc["GRPO", "to fill"] == "kedro run --pipeline ablation"
-    assert table["to fill"].drop("GRPO").isna().all()
+    to_fill = table_3(data_dir)["to fill"]
+    assert to_fill.index.tolist()[:4] == ["Base", "SFT", "GRPO", "SFT+GRPO"]
+    assert to_fill["GRPO"] == "kedro run --env test --pipeline ablation"
+    assert (to_fill[["Base", "SFT", "SFT+GRPO"]] == "").all()
+
+
+def test_stages_are_compared(data_dir):
+    found = pd.read_parquet(data_dir / "08_reporting" / MODEL / "comparisons.parquet")
+    pairs = {tuple(pair) for pair in found[["first", "second"]].itertuples(index=False)}
+    assert pairs == {("base", "sft"), ("base", "sft_grpo"), ("sft", "sft_grpo")}
+    row = found[(found["first"] == "base") & (found["second"] == "sft") & (found["figure"] == "f1_label")]
+    expected = [document(data_dir, stage)["metrics"]["f1_label"] for stage in ("base", "sft")]
+    assert row["difference"].item() == pytest.approx(expected[1] - expected[0])
+    assert found["p"].between(0, 1).all()
+
+
+def test_pycocotools_reads_truth_and_results(data_dir):
+    truth = COCO(data_dir / "05_model_input/coco_truth.json")
+    results = truth.loadRes(str(data_dir / "07_model_output" / MODEL / "coco_base.json"))
+    assert len(truth.imgs) == 15
+    evaluation = COCOeval(truth, results, "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    assert evaluation.stats[1] == pytest.approx(document(data_dir, "base")["metrics"]["map_50"], abs=0.02)
+
+
+def test_metrics_need_no_model(data_dir):
+    """From stored predictions alone, whose answers are not kept any more."""
+    assert not list((data_dir / "07_model_output" / MODEL / "answers").iterdir())
+    before = document(data_dir, "sft")
+    metrics = data_dir / "08_reporting/metrics" / MODEL / "sft.json"
+    metrics.unlink()
+    code = "import sys; sys.modules['torch'] = None; from kedro.framework.cli.cli import main; main()"
+    tags = ["run", "--env", "test", "--pipeline", "evaluation", "--tags", "score"]
+    command = [sys.executable, "-c", code, *tags, "--params", f"data_dir={data_dir}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert document(data_dir, "sft") == before
 
 
 def test_every_test_photo_is_answered(data_dir):
@@ -76,15 +132,19 @@ def test_mlflow_holds_parameters_losses_rewards_and_metrics(run):
     assert {"sft.data_sha256", "grpo.data_sha256", "version.trl"} <= run.data.tags.keys()
     assert "sft/loss" in run.data.metrics
     assert {f"grpo/rewards/{name}/mean" for name in SCORES} <= run.data.metrics.keys()
-    assert {f"{stage}.map_50" for stage in STAGES} <= run.data.metrics.keys()
+    assert {f"{stage}/map_50" for stage in STAGES} <= run.data.metrics.keys()
 
 
 def test_mlflow_holds_adapters_tables_and_page(data_dir):
     artifacts = data_dir / "mlruns" / "artifacts"
     files = {path.name for path in artifacts.rglob("*") if path.is_file()}
     assert {
-        "table_2.csv",
-        "table_3.csv",
+        "table_2.parquet",
+        "table_2.md",
+        "table_3.parquet",
+        "table_3.tex",
+        "comparisons.parquet",
+        "labels.plotly.json",
         "report.html",
         "sft_grpo.json",
         "grpo.csv",
@@ -110,12 +170,34 @@ def test_the_page_stands_alone(data_dir):
     assert "SFT+GRPO" in page and "weld blowhole" in page
 
 
+def test_the_notebook_runs(data_dir):
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    assert notebook.cells[1].source.endswith('ENV = "demo"\nPARAMS = {}')
+    notebook.cells[1].source = f"ENV = 'test'\nPARAMS = {{'data_dir': '{data_dir}'}}"
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
+    said = "".join(str(cell.outputs) for cell in notebook.cells if cell.cell_type == "code")
+    assert all(name in said for name in ("<think>", "weighted sum", "iou_f1", "95 % interval"))
+
+
+def test_the_notebook_is_shown_with_what_it_says():
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert all(cell.outputs for cell in code[1:])
+    assert not [
+        o
+        for cell in code
+        for o in cell.outputs
+        if o.output_type in ("error", "stream") and o.get("name") != "stdout"
+    ]
+
+
 def test_ablation_fills_its_row(data_dir):
     command = [sys.executable, "-m", "kedro", "run", "--env", "test", "--pipeline", "ablation"]
     result = subprocess.run(
         [*command, "--params", f"data_dir={data_dir}"], cwd=ROOT, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    table = pd.read_csv(data_dir / "08_reporting" / MODEL / "table_3.csv").set_index("stage")
-    assert table["to fill"].isna().all()
-    assert table.loc["GRPO"].drop("to fill").notna().all()
+    row = table_3(data_dir).loc["GRPO"]
+    assert row["to fill"] == ""
+    assert row.drop("to fill").notna().all()

@@ -162,7 +162,7 @@ class TestParameters:
         assert said.startswith(
             "There is no parameter 'xyzzy': there are base_model, baselines, data_dir, data_processing, "
         )
-        assert "raw_dir, sft_training, stages, targets, taxonomy, vlm." in said
+        assert "raw_dir, reporting, sft_training, stages, targets, taxonomy, vlm." in said
 
     def test_an_unknown_model_lists_the_models(self, project: Path) -> None:
         said = refusal(project, "--pipeline", "sft_training", "--params", "model=qwen")

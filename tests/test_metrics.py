@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from lng_kedro import metrics
-from lng_kedro.metrics import evaluate
+from lng_kedro.metrics import Scores, evaluate
 
 CRACK = {
     "label": "crack",
@@ -27,9 +27,14 @@ UNBOXED = {key: value for key, value in CRACK.items() if key != "bbox"}
 RUST = FAR | {"label": "rust"}
 FALSE = [CRACK | {"bbox": [300, 5 * k, 340, 5 * k + 40]} for k in range(10)]
 
-DETECTION = ["map_50", "map_50_equal", "ap_50_agnostic", "f1_50"]
+DETECTION = ["map_50", "map_50_equal", "map_50_boxed", "ap_50_agnostic", "f1_50"]
 FIELDS = ["label", "tank_type", "location", "sub_location", "part", "quality"]
 KEYS = [*DETECTION, *(f"{kind}_{field}" for field in FIELDS for kind in ("f1", "macro_f1"))]
+
+
+def fractions(found):
+    """Figures without each label's own and without the error of count."""
+    return {key: value for key, value in found.items() if "/" not in key and key != "count_error"}
 
 
 def photos_at_random(seed, labels, n=40):
@@ -135,9 +140,9 @@ def test_agrees_with_torchmetrics(taxonomy, seed):
 
 def test_keys_and_types(taxonomy):
     found = evaluate([[CRACK]], [[CRACK]], taxonomy)
-    assert list(found) == KEYS
+    assert list(found) == [*KEYS, "count_error", "ap_50/crack"]
     assert all(type(value) is float for value in found.values())
-    assert found == pytest.approx(dict.fromkeys(KEYS, 1))
+    assert found == pytest.approx(dict.fromkeys(found, 1) | {"count_error": 0})
 
 
 def test_material_has_its_metrics_where_the_data_carry_it(taxonomy):
@@ -167,7 +172,9 @@ def test_material_has_its_metrics_where_the_data_carry_it(taxonomy):
 def test_all_or_nothing(taxonomy, predictions, truths, expected):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert evaluate(predictions, truths, taxonomy) == pytest.approx(dict.fromkeys(KEYS, expected))
+        assert fractions(evaluate(predictions, truths, taxonomy)) == pytest.approx(
+            dict.fromkeys(KEYS, expected)
+        )
 
 
 @pytest.mark.parametrize(("n_predicted", "n_true"), [(1, 0), (0, 1), (2, 3)])
@@ -280,7 +287,7 @@ def test_what_cannot_be_a_hit_is_a_false_alarm(taxonomy, extra):
 
 def test_a_wrong_label_is_a_hit_only_where_labels_are_ignored(taxonomy):
     found = evaluate([[CRACK | {"label": "scratch"}]], [[CRACK]], taxonomy)
-    expected = {"map_50": 0, "map_50_equal": 0, "ap_50_agnostic": 1, "f1_50": 0}
+    expected = dict.fromkeys(DETECTION, 0) | {"ap_50_agnostic": 1}
     assert {key: found[key] for key in DETECTION} == pytest.approx(expected)
 
 
@@ -318,7 +325,7 @@ def test_more_than_a_hundred_objects_on_a_photo(taxonomy):
     truth = [
         CRACK | {"bbox": [20 * i, 20 * j, 20 * i + 15, 20 * j + 15]} for i in range(15) for j in range(15)
     ]
-    assert evaluate([truth], [truth], taxonomy) == pytest.approx(dict.fromkeys(KEYS, 1))
+    assert fractions(evaluate([truth], [truth], taxonomy)) == pytest.approx(dict.fromkeys(KEYS, 1))
 
 
 # F1 of the fields.
@@ -376,7 +383,7 @@ def test_counts_are_summed_over_photos(taxonomy):
 
 def test_boxes_match_only_on_their_photo(taxonomy):
     found = evaluate([[CRACK], [SCRATCH]], [[SCRATCH], [CRACK]], taxonomy)
-    assert found == pytest.approx(dict.fromkeys(KEYS, 0))
+    assert fractions(found) == pytest.approx(dict.fromkeys(KEYS, 0))
 
 
 corner = st.integers(0, 6).map(lambda n: 10 * n)
@@ -399,5 +406,102 @@ meant = st.builds(
 @given(st.lists(st.tuples(st.lists(said, max_size=4), st.lists(meant, max_size=3)), max_size=3))
 def test_every_figure_is_a_fraction(taxonomy, photos):
     found = evaluate([p for p, _ in photos], [t for _, t in photos], taxonomy)
-    assert list(found) == KEYS
-    assert all(0 <= value <= 1 for value in found.values())
+    assert list(fractions(found)) == KEYS
+    assert all(0 <= value <= 1 for key, value in found.items() if key != "count_error")
+
+
+# Weights, labels, sizes, numbers, confusion.
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_weight_is_how_often_a_photo_counts(taxonomy, seed):
+    predictions, truths = photos_at_random(seed, taxonomy.label_names[:5], n=25)
+    weights = np.random.default_rng(seed).integers(0, 4, (3, 25))
+    found = Scores(predictions, truths, taxonomy, {"valid_json": range(25)}).weighted(weights.astype(float))
+    for row, times in enumerate(weights):
+        chosen = np.repeat(np.arange(25), times)
+        repeated = [[side[i] for i in chosen] for side in (predictions, truths)]
+        expected = Scores(*repeated, taxonomy, {"valid_json": chosen}).figures()
+        # Among equal scores photos are shuffled anew.
+        del expected["map_50_equal"]
+        assert {key: found[key][row] for key in expected} == pytest.approx(expected, abs=1e-12)
+
+
+def test_labels_one_by_one(taxonomy):
+    predictions = [[CRACK, FAR | {"score": 0.5}], [SCRATCH], []]
+    truths = [[CRACK], [SCRATCH | {"label": "cutting"}], [CRACK]]
+    rows = Scores(predictions, truths, taxonomy).labels()
+    assert list(rows) == list(taxonomy.label_names)
+    # found one of two, with nothing false before it: precision 1 up to a recall of 1/2, at 51 of 101 recalls
+    assert rows["crack"] == pytest.approx(
+        {
+            "ap_50": 51 / 101,
+            "f1_50": 1 / 2,
+            "precision_50": 1 / 2,
+            "recall_50": 1 / 2,
+            "n_true": 2,
+            "n_predicted": 2,
+        }
+    )
+    assert (rows["cutting"]["ap_50"], rows["cutting"]["precision_50"], rows["cutting"]["recall_50"]) == (
+        0,
+        None,
+        0,
+    )
+    assert (rows["scratch"]["ap_50"], rows["scratch"]["precision_50"], rows["scratch"]["recall_50"]) == (
+        None,
+        0,
+        None,
+    )
+    assert rows["welding"]["f1_50"] == 1  # neither predicted nor true
+
+
+def test_labels_without_boxes_are_left_out_of_map_50_boxed(taxonomy):
+    foam = FAR | {"label": "foam spray"}
+    found = evaluate([[CRACK]], [[CRACK, foam]], taxonomy)
+    assert (found["map_50"], found["map_50_boxed"]) == pytest.approx((1 / 2, 1))
+    # Where nothing else is true, nothing else must be predicted.
+    assert evaluate([[foam]], [[foam]], taxonomy)["map_50_boxed"] == 1
+    assert evaluate([[foam, CRACK]], [[foam]], taxonomy)["map_50_boxed"] == 0
+
+
+def square(x, side):
+    return CRACK | {"bbox": [x, 0, x + side, side]}
+
+
+def test_sizes_are_those_of_the_truth(taxonomy):
+    truths = [[square(0, 31), square(100, 33), square(200, 97)]]
+    found = Scores([[square(0, 31), square(200, 97)]], truths, taxonomy).sizes()
+    assert found == {
+        "small": {"map_50": pytest.approx(1), "n_true": 1},
+        "medium": {"map_50": 0, "n_true": 1},
+        "large": {"map_50": pytest.approx(1), "n_true": 1},
+    }
+    assert Scores([[]], [[square(0, 31)]], taxonomy).sizes() == {"small": {"map_50": 0, "n_true": 1}}
+
+
+def test_numbers_are_those_of_the_truth(taxonomy):
+    many = [square(60 * i, 50) for i in range(6)]
+    truths = [[], [], [CRACK], [CRACK, SCRATCH], many]
+    predictions = [[], [CRACK], [CRACK], [CRACK], many[:5]]
+    found = Scores(predictions, truths, taxonomy).numbers()
+    assert list(found) == ["0", "1", "2", "4 or more"]
+    assert [row["photos"] for row in found.values()] == [2, 1, 1, 1]
+    assert [row["f1_50"] for row in found.values()] == pytest.approx([0, 1, 2 / 3, 10 / 11])
+    assert [row["count_error"] for row in found.values()] == [0.5, 0, 1, 1]
+
+
+def test_confusion_by_hand(taxonomy):
+    predictions = [[CRACK | {"label": "scratch", "quality": "Bad"}, FAR], []]
+    matrices = Scores(predictions, [[CRACK], [SCRATCH]], taxonomy).confusion()
+    assert list(matrices) == FIELDS
+    labels = [*taxonomy.label_names, None]
+    matrix = np.array(matrices["label"]["matrix"])
+    crack, scratch, none = labels.index("crack"), labels.index("scratch"), len(labels) - 1
+    assert matrix[crack, scratch] == matrix[none, crack] == matrix[scratch, none] == 1
+    assert matrix.sum() == 3
+    # Good was meant and no allowed value said; a false Good; a missed Defective.
+    assert matrices["quality"] == {
+        "values": ["Good", "Defective"],
+        "matrix": [[0, 0, 1], [0, 0, 1], [1, 0, 0]],
+    }

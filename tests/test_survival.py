@@ -1,10 +1,12 @@
-"""Both stages by the real command: killed, interrupted, and on two processes."""
+"""Training and evaluation by the real command: killed, interrupted, and on two processes."""
 
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -29,18 +31,23 @@ def finish(arguments: list[str]) -> str:
     return done.stdout + done.stderr
 
 
-def stop(arguments: list[str], checkpoints: Path, step: int, number: signal.Signals) -> tuple[int, str]:
-    """Starts a command, and sends it a signal when the checkpoint of a step is whole."""
+def stop(arguments: list[str], reached: Callable[[], object], number: signal.Signals) -> tuple[int, str]:
+    """Starts a command, and sends it a signal when it has got so far."""
     process = subprocess.Popen(
         arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     deadline = time.monotonic() + 300
-    while not list(checkpoints.glob(f"**/checkpoint-{step}/whole")):
+    while not reached():
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0][-3000:]
         time.sleep(0.02)
     process.send_signal(number)
     said, _ = process.communicate()
     return process.returncode, said
+
+
+def at_step(checkpoints: Path, step: int) -> Callable[[], object]:
+    """The checkpoint of a step is whole."""
+    return lambda: list(checkpoints.glob(f"**/checkpoint-{step}/whole"))
 
 
 def weights(data_dir: Path, name: str) -> bytes:
@@ -77,9 +84,9 @@ def test_killed_in_one_stage_and_interrupted_in_the_other_it_ends_the_same(
     whole = command(folder, "sft_training", "grpo_training")
     stages = {name: folder / "06_models" / MODEL / f"{name}_checkpoints" for name in ("sft", "grpo")}
 
-    code, _ = stop(whole, stages["sft"], 2, signal.SIGKILL)
+    code, _ = stop(whole, at_step(stages["sft"], 2), signal.SIGKILL)
     assert code == -signal.SIGKILL
-    code, said = stop(whole, stages["grpo"], 1, signal.SIGINT)
+    code, said = stop(whole, at_step(stages["grpo"], 1), signal.SIGINT)
     assert code == 1
     assert "Traceback" not in said
     (line,) = [line for line in said.splitlines() if line.startswith("Error: ")]
@@ -116,3 +123,34 @@ def test_two_processes_train_as_one_and_one_of_them_writes(
     assert len(found) == 4
     (run,) = runs(folder)
     assert run.data.tags["sft.processes"] == "2"
+
+
+def test_a_killed_evaluation_redoes_one_batch_at_most(processed: Path, tmp_path: Path) -> None:
+    """Fifteen photos, four a batch: killed after the first, interrupted after the second or later."""
+    folder = tmp_path / "data"
+    shutil.copytree(processed, folder)
+    answers = folder / "07_model_output" / MODEL / "answers"
+
+    def written(number: int) -> Callable[[], object]:
+        return lambda: sum(len(file.read_bytes().splitlines()) for file in answers.glob("*.part")) >= number
+
+    def evaluation(batch_size: int) -> list[str]:
+        return [*command(folder, "evaluation", evaluation__batch_size=batch_size), "--namespaces", "base"]
+
+    assert stop(evaluation(4), written(4), signal.SIGKILL)[0] == -signal.SIGKILL
+    code, said = stop(evaluation(4), written(8), signal.SIGINT)
+    assert code == 1
+    assert "Traceback" not in said
+    (line,) = [line for line in said.splitlines() if line.startswith("Error: ")]
+    assert "of 15 answers. The same command goes on from there." in line
+    predictions = folder / "07_model_output" / MODEL / "predictions_base.parquet"
+    assert not predictions.exists()
+    # With another batch it goes on too.
+    said = finish(evaluation(5))
+    assert re.search(r"Going on after (4|8|12) of\s+15\s+answers", re.sub(r"\s+answers.py:\d+\s+", " ", said))
+    found = pd.read_parquet(predictions)
+    assert not list(answers.iterdir())
+    finish(evaluation(15))
+    wanted = pd.read_parquet(predictions)
+    assert found["text"].tolist() == wanted["text"].tolist()
+    assert found["photo_id"].tolist() == wanted["photo_id"].tolist()

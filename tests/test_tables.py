@@ -1,12 +1,25 @@
 import pandas as pd
 import pytest
+import yaml
 
-from lng_kedro.tables import STAGES, stage_table, study_table, table_2
+from lng_kedro.tables import (
+    DETECTORS,
+    STAGES,
+    PaperParams,
+    readable,
+    stage_table,
+    study_table,
+    table_2,
+    to_latex,
+    to_markdown,
+)
+from tests.project import ROOT
 
 FIELDS = ("label", "quality")
 METRICS = {
     "map_50": 0.123456,
     "map_50_equal": 0.1,
+    "map_50_boxed": 0.2,
     "ap_50_agnostic": 0.5,
     "f1_50": 0.25,
     "f1_label": 1.0,
@@ -14,41 +27,71 @@ METRICS = {
     "valid_json": 0.98765,
     "schema_true": 0.75,
 }
+PAPER = PaperParams(
+    model="qwen2_5_vl_7b",
+    table_2={
+        "gemma_3_4b": {"map_50": (39.32, 85.61), "f1_label": (13.88, 84.91)},
+        "qwen2_5_vl_7b": {"map_50": (39.13, 88.77)},
+    },
+    table_3={"sft": {"map_50": 85.26, "f1_label": 84.16}, "yolo11m": {"map_50": 86.53}},
+)
+COMMAND = "kedro run --env demo"
 
 
-def test_table_2_sets_before_beside_after():
-    table = table_2(
-        {
-            "qwen2_5_vl_7b": {"base": METRICS, "sft": METRICS, "sft_grpo": METRICS | {"map_50": 0.9}},
-            "gemma_3_4b": {"base": METRICS},
-        },
-        FIELDS,
-    )
+def table_ii(found):
+    return table_2(found, FIELDS, PAPER, COMMAND)
+
+
+def table_iii(found, model="tiny"):
+    return stage_table(model, found, FIELDS, PAPER, COMMAND)
+
+
+def test_table_2_sets_before_beside_after_and_ours_beside_the_papers():
+    table = table_ii({"gemma_3_4b": {"base": METRICS, "sft": METRICS, "sft_grpo": METRICS | {"map_50": 0.9}}})
     assert list(table.columns) == [
         "model",
+        "figures",
         "mAP@50 before",
         "mAP@50 after",
         "F1 label before",
         "F1 label after",
         "F1 quality before",
         "F1 quality after",
+        "to fill",
     ]
-    assert list(table["model"]) == ["qwen2_5_vl_7b", "gemma_3_4b"]
-    assert list(table.iloc[0, 1:]) == [12.35, 90, 100, 100, 0, 0]
-    assert list(table.loc[1, ["mAP@50 before", "F1 label before"]]) == [12.35, 100]
-    assert table.loc[1, ["mAP@50 after", "F1 label after", "F1 quality after"]].isna().all()
+    rows = table[table["model"] == "gemma_3_4b"].set_index("figures").drop(columns="model")
+    assert list(rows.index) == ["ours", "paper", "difference"]
+    assert list(rows.loc["ours"]) == [12.35, 90, 100, 100, 0, 0, ""]
+    assert list(rows.loc["paper"])[:4] == [39.32, 85.61, 13.88, 84.91]
+    assert list(rows.loc["difference"])[:4] == [-26.97, 4.39, 86.12, 15.09]
+    assert rows.loc[["paper", "difference"], "F1 quality after"].isna().all()
 
 
-def test_table_2_of_nothing_is_empty():
-    assert table_2({}, FIELDS).empty
+def test_table_2_names_every_model_of_the_paper_and_what_fills_it():
+    table = table_ii({"tiny": {"base": METRICS}}).set_index(["model", "figures"])
+    assert list(table.index) == [
+        ("gemma_3_4b", "ours"),
+        ("gemma_3_4b", "paper"),
+        ("qwen2_5_vl_7b", "ours"),
+        ("qwen2_5_vl_7b", "paper"),
+        ("tiny", "ours"),
+    ]
+    assert table.loc[("gemma_3_4b", "ours"), "to fill"] == f"{COMMAND} --params model=gemma_3_4b"
+    assert table.loc[("gemma_3_4b", "ours")].drop("to fill").isna().all()
+    # Half of its figures are there.
+    assert table.loc[("tiny", "ours"), "mAP@50 before"] == 12.35
+    assert table.loc[("tiny", "ours"), "to fill"] == f"{COMMAND} --params model=tiny"
 
 
-def test_stage_table_keeps_the_order_of_the_stages():
-    table = stage_table({"sft_grpo": METRICS, "base": METRICS | {"f1_50": 0.125}}, FIELDS)
-    assert list(table["stage"]) == ["Base", "SFT", "GRPO", "SFT+GRPO"]
-    assert list(table.columns[1:]) == [
+def test_stage_table_keeps_the_order_of_stages_and_detectors():
+    found = {"sft_grpo": METRICS, "base": METRICS | {"f1_50": 0.125}, "yolo11m": {"map_50": 0.5}}
+    table = table_iii(found)
+    ours = table[table["figures"] == "ours"].set_index("model").drop(columns="figures")
+    assert list(ours.index) == ["Base", "SFT", "GRPO", "SFT+GRPO", "YOLOv11m", "YOLOv12m", "RT-DETR"]
+    assert list(ours.columns) == [
         "mAP@50",
         "mAP@50, equal scores",
+        "mAP@50, boxed labels",
         "AP@50, any label",
         "F1@50",
         "F1 label",
@@ -57,23 +100,85 @@ def test_stage_table_keeps_the_order_of_the_stages():
         "schema-true",
         "to fill",
     ]
-    assert list(table.iloc[3, 1:-1]) == [12.35, 10, 50, 25, 100, 0, 98.77, 75]
-    assert table.loc[0, "F1@50"] == 12.5
+    assert list(ours.loc["SFT+GRPO"])[:-1] == [12.35, 10, 20, 50, 25, 100, 0, 98.77, 75]
+    assert ours.loc["Base", "F1@50"] == 12.5
+    # What a detector does not say is empty.
+    assert ours.loc["YOLOv11m", "mAP@50"] == 50
+    assert pd.isna(ours.loc["YOLOv11m", "valid JSON"])
+
+
+def test_stage_table_compares_the_papers_model_and_detectors():
+    found = {"sft": METRICS, "yolo11m": {"map_50": 0.5}}
+    same = table_iii(found, "qwen2_5_vl_7b").set_index(["model", "figures"])
+    assert same.loc[("SFT", "difference"), "mAP@50"] == pytest.approx(12.35 - 85.26)
+    assert same.loc[("YOLOv11m", "difference"), "mAP@50"] == pytest.approx(50 - 86.53)
+    other = table_iii(found).set_index(["model", "figures"])
+    assert ("SFT", "paper") in other.index
+    assert ("SFT", "difference") not in other.index
+    assert ("YOLOv11m", "difference") in other.index
 
 
 def test_stage_table_says_how_to_fill_what_is_empty():
-    table = stage_table({"base": METRICS}, FIELDS).set_index("stage")
-    assert table.loc["Base", "to fill"] == ""
-    for title, command in (STAGES[stage] for stage in ("sft", "grpo", "sft_grpo")):
-        assert table.loc[title, "to fill"] == command
-        assert table.loc[title].drop("to fill").isna().all()
+    table = table_iii({"base": METRICS})
+    to_fill = table[table["figures"] == "ours"].set_index("model")["to fill"]
+    assert to_fill.to_dict() == {
+        "Base": "",
+        "SFT": f"{COMMAND} --pipeline evaluation",
+        "GRPO": f"{COMMAND} --pipeline ablation",
+        "SFT+GRPO": f"{COMMAND} --pipeline evaluation",
+        "YOLOv11m": f"{COMMAND} --pipeline baselines",
+        "YOLOv12m": f"{COMMAND} --pipeline baselines",
+        "RT-DETR": f"{COMMAND} --pipeline baselines",
+    }
 
 
 @pytest.mark.parametrize("stages", [{}, {"base": {}}])
 def test_missing_figures_are_empty_and_not_zero(stages):
-    figures = stage_table(stages, FIELDS).drop(columns=["stage", "to fill"])
-    assert len(figures) == len(STAGES)
+    table = table_iii(stages)
+    figures = table[table["figures"] == "ours"].drop(columns=["model", "figures", "to fill"])
+    assert len(figures) == len(STAGES) + len(DETECTORS)
     assert pd.isna(figures).all(axis=None)
+
+
+def test_readable_joins_before_and_after():
+    text = readable(table_ii({"gemma_3_4b": {"base": METRICS}}))
+    assert list(text.columns) == ["model", "figures", "mAP@50", "F1 label", "F1 quality", "to fill"]
+    assert list(text.loc[1])[:4] == ["gemma_3_4b", "paper", "39.32 → 85.61", "13.88 → 84.91"]
+    assert list(text.loc[0])[2:5] == ["12.35 → ?", "100.00 → ?", "0.00 → ?"]
+    assert text.loc[1, "F1 quality"] == ""
+
+
+def test_markdown_reads_back():
+    lines = to_markdown(table_ii({})).splitlines()
+    assert [cell.strip() for cell in lines[0].strip("|").split("|")] == [
+        "model",
+        "figures",
+        "mAP@50",
+        "F1 label",
+        "to fill",
+    ]
+    assert "39.32 → 85.61" in lines[3]
+    assert len(lines) == 2 + 4
+
+
+def test_latex_is_escaped():
+    found = {"a_b & 5%": {"base": METRICS, "sft_grpo": METRICS}}
+    text = to_latex(table_ii(found), "Of 100 photos.", "tab:two")
+    assert r"39.32 $\rightarrow$ 85.61" in text
+    assert r"a\_b \& 5\%" in text
+    assert "kedro run" not in text
+    assert text.count(r"\\") == 1 + 5  # a head, and a row each
+
+
+def test_the_papers_figures_in_the_configuration():
+    """A sample of them, and the sums of all, copied by hand."""
+    paper = PaperParams(**yaml.safe_load((ROOT / "conf/base/parameters/paper.yml").read_text())["paper"])
+    assert paper.table_2["qwen2_5_vl_7b"]["map_50"] == (39.13, 88.77)
+    assert len(paper.table_2) == 4
+    assert all(len(metrics) == 7 for metrics in paper.table_2.values())
+    assert sum(m["map_50"][1] for m in paper.table_2.values()) == pytest.approx(345.81)
+    assert sum(m["f1_part"][0] for m in paper.table_2.values()) == pytest.approx(37.42)
+    assert paper.table_3["rtdetr"] == {"map_50": 86.51, "f1_label": 84.45, "f1_quality": 86.69}
 
 
 def test_study_table_is_mean_and_spread_and_the_gain_run_by_run():

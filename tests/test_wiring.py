@@ -27,7 +27,7 @@ LAYERS = {
     "08_reporting": "reporting",
 }
 # So are the detectors', which have no language model.
-SHARED_BY_ALL_MODELS = {"table_2", "all_metrics", "study_metrics"}
+SHARED_BY_ALL_MODELS = {"table_2", "table_2_markdown", "table_2_latex", "all_metrics", "study_metrics"}
 SHIPPED = {"base_checkpoint", "base_recipe", "base_log"}
 """Lie in models/, with the project."""
 
@@ -119,8 +119,9 @@ def test_two_models_never_write_to_the_same_place(env: str) -> None:
             assert not mine & other, name
         else:
             assert mine == other, name
-    # 3 adapters, 4 stages' predictions and metrics, 3 histories, Table III, the study's table, the page.
-    assert specific == 3 + 4 + 4 + 3 + 1 + 1 + 1
+    # 3 adapters; of 4 stages predictions, COCO results and metrics; 3 histories; all predictions, all
+    # histories; Table III in three forms, comparisons, two plots, the study's table, the page.
+    assert specific == 3 + 4 + 4 + 4 + 3 + 2 + 3 + 1 + 2 + 1 + 1
     every = [path for name, config in ours.items() if name != "all_metrics" for path in paths(config)]
     assert len(every) == len(set(every))
 
@@ -143,8 +144,10 @@ def test_the_two_paths_of_the_command_line_move_everything(env: str) -> None:
     assert raw.get("raw_dir", raw["filepath"]) == "/raw"
     parameters = loader(env, data_dir="/elsewhere")["parameters"]
     work_dirs = {str(group["work_dir"]) for group in parameters.values() if "work_dir" in group}
-    assert len(work_dirs) == 4
-    assert all(folder.startswith("/elsewhere/06_models/") for folder in work_dirs)
+    assert len(work_dirs) == 5
+    assert all(
+        folder.startswith(("/elsewhere/06_models/", "/elsewhere/07_model_output/")) for folder in work_dirs
+    )
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
@@ -195,7 +198,7 @@ def test_both_stages_are_table_1_for_every_model(monkeypatch: pytest.MonkeyPatch
 
 def test_the_whole_way_needs_raw_photos_only() -> None:
     inputs = {n for n in pipelines["__default__"].inputs() if not n.startswith("params:")}
-    assert inputs == {"raw_annotations", "all_metrics"}
+    assert inputs == {"raw_annotations", "all_metrics", "all_predictions", "all_histories"}
     order = [node.name for node in pipelines["__default__"].nodes]
     assert order.index("read_labels") < order.index("sft") < order.index("grpo") < order.index("tables")
     assert {"data_processing", "sft_training", "grpo_training", "evaluation"} <= pipelines.keys()

@@ -19,6 +19,7 @@ from kedro.validation.exceptions import ParameterValidationError
 from lng_kedro.processes import rank, world_size
 from lng_kedro.tracking import register_adapter
 from lng_kedro.training.run import TrainingStopped, forget_finished
+from lng_kedro.vlm.answers import EvaluationStopped, forget_answers
 from lng_kedro.vlm.backend import INSTALL_UNSLOTH, choose_backend
 
 STAGES = {"params:sft_training", "params:grpo_training"}
@@ -65,7 +66,7 @@ class PreflightHooks:
 
 
 class TrainingHooks:
-    """What a training run needs of Kedro: going on in its MLflow run, one writer, and a clear end."""
+    """What a training run needs of Kedro: going on in its MLflow run, and one writer."""
 
     UNFINISHED = "unfinished_command"
     """Tag of an MLflow run: fingerprint of its command, until it has finished."""
@@ -122,12 +123,26 @@ class TrainingHooks:
         for name in pipeline.inputs() & {*STAGES, BASELINES}:
             forget_finished(catalog.load(name).work_dir)
 
+
+class StopHooks:
+    """A run that ended early says why, without a traceback."""
+
     # Last, after kedro-mlflow has closed its run.
     @hook_impl(trylast=True)
     def on_pipeline_error(self, error: Exception) -> None:
-        """Says why training stopped, without a traceback."""
-        if isinstance(error, TrainingStopped):
+        """Kedro prints a `ClickException` as one sentence."""
+        if isinstance(error, TrainingStopped | EvaluationStopped):
             raise click.ClickException(str(error)) from error
+
+
+class EvaluationHooks:
+    """What an evaluation keeps to go on, until its predictions are stored."""
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> None:
+        """The same command, given again, starts anew."""
+        if "params:evaluation" in pipeline.inputs() and pipeline.only_nodes_with_tags("predict").nodes:
+            forget_answers(catalog.load("params:evaluation").work_dir)
 
 
 def _fingerprint(run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> str:

@@ -1,7 +1,9 @@
 """Decode, resize and encode one photo."""
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from PIL import Image
@@ -40,6 +42,30 @@ class PhotoFolder:
         return self.root / f"{photo_id}.jpg"
 
     def load(self, photo_id: str) -> Image.Image:
-        """One photo, decoded."""
-        with Image.open(self.path(photo_id)) as image:
-            return image.convert("RGB")
+        """One photo, decoded.
+
+        Raises:
+            OSError: it is not there, or no whole photo.
+        """
+        path = self.path(photo_id)
+        try:
+            with Image.open(path) as image:
+                return image.convert("RGB")
+        except FileNotFoundError:
+            raise
+        except (SyntaxError, OSError) as error:  # Pillow's ways to say that a file is half a photo, or none
+            raise OSError(broken_photo(path, error)) from error
+
+    def hash_of(self, photo_id: str) -> str:
+        """SHA-256 of one photo's file."""
+        return sha256(self.path(photo_id).read_bytes()).hexdigest()
+
+    def hash_of_all(self, photo_ids: Iterable[str]) -> str:
+        """SHA-256 of some photos, ids and files, in whatever order they are named."""
+        rows = sorted(f"{photo_id} {self.hash_of(photo_id)}" for photo_id in photo_ids)
+        return sha256("\n".join(rows).encode()).hexdigest()
+
+
+def broken_photo(path: str | Path, error: Exception) -> str:
+    """What to say of a processed photo that cannot be read."""
+    return f"{path} is no whole photo ({error}); run data_processing again"

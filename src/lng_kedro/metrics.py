@@ -2,113 +2,388 @@
 
 All boxes are in the processed frame. Predictions are what a model said, allowed or not: an object
 without a box, or with a label that does not exist, is a false alarm and never dropped.
+
+Matching is done once; every figure then follows from counts of each photo, for all photos or for any
+weighting of them, which is what subsets and resamples of a test split are.
 """
 
 import contextlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lng_kedro.matching import IOU_THRESHOLD, f1, match
 from lng_kedro.report import Finding, to_finding
 from lng_kedro.taxonomy import LABEL, Taxonomy
 
 Objects = Sequence[Mapping[str, Any]]
+Array = NDArray[Any]
+Pairs = Sequence[tuple[int, int]]
 
 TIE_SEED = 0
 """Seed of the shuffle that breaks ties between equal scores."""
+
+RECALLS = np.linspace(0, 1, 101)
+"""At which COCO reads precision."""
+
+SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, np.inf)}
+"""COCO's sizes of a true box: areas in square pixels of the processed photo."""
+
+NONE = "none"
+"""Row or column of a confusion matrix: no such object, or no allowed value."""
 
 
 def evaluate(
     predictions: Sequence[Objects], truths: Sequence[Objects], taxonomy: Taxonomy
 ) -> dict[str, float]:
-    """All metrics of a test split, as fractions.
+    """All figures of a test split; arguments, keys and errors as of `Scores`."""
+    return Scores(predictions, truths, taxonomy).figures()
 
-    Args:
-        predictions: for each photo the predicted objects (mappings as in the report: label, bbox and
-            the metadata fields; `score` where the model gives one).
-        truths: for each photo the true objects.
-        taxonomy: labels and fields.
 
-    Returns:
-        ``map_50`` (ranked by `score`), ``map_50_equal`` (all scores equal), ``ap_50_agnostic`` (labels
-        ignored), ``f1_50`` (label-aware), and for the label and each field ``f1_<field>`` (micro) and
-        ``macro_f1_<field>``. Nothing predicted where nothing is true scores 1.
+class Scores:
+    """A test split, matched: what each photo contributes to each figure.
 
-    Raises:
-        ValueError: the two lists differ in length, or a true label does not exist.
+    Figures are fractions, but ``count_error``: ``map_50`` (ranked by `score`), ``map_50_equal`` (all scores
+    equal), ``map_50_boxed`` (without the labels whose photos carry no boxes in the raw data, where the box
+    is the whole photo), ``ap_50_agnostic`` (labels ignored), ``f1_50`` (label-aware), ``f1_<field>`` (micro)
+    and ``macro_f1_<field>`` for the label and each field, ``count_error`` (mean difference between the
+    numbers of objects predicted and true), the mean of each of `also`, and ``ap_50/<label>`` for each label
+    that occurs in the truth. Nothing predicted where nothing is true scores 1.
     """
-    if len(predictions) != len(truths):
-        raise ValueError(f"{len(predictions)} photos predicted, {len(truths)} true: both must be the same")
-    predicted = [[to_finding(o, taxonomy) for o in objects] for objects in predictions]
-    true = [[to_finding(o, taxonomy) for o in objects] for objects in truths]
-    for photo, findings in enumerate(true):
-        if any(finding.label is None for finding in findings):
-            raise ValueError(f"the truth of photo {photo} holds a label that the taxonomy does not")
-    scores = [[float(o.get("score", 1.0)) for o in objects] for objects in predictions]
-    equal = [[1.0] * len(objects) for objects in predictions]
-    result = {
-        "map_50": average_precision(predicted, scores, true, taxonomy.label_names),
-        "map_50_equal": average_precision(predicted, equal, true, taxonomy.label_names),
-        "ap_50_agnostic": average_precision(predicted, scores, true, None),
-        "f1_50": _detection_f1(predicted, true),
-    }
-    for field in (LABEL, *taxonomy.field_names):
-        micro, macro = _field_f1(predicted, true, field)
-        result |= {f"f1_{field}": micro, f"macro_f1_{field}": macro}
+
+    def __init__(
+        self,
+        predictions: Sequence[Objects],
+        truths: Sequence[Objects],
+        taxonomy: Taxonomy,
+        also: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
+        """Matches predictions with the truth.
+
+        Args:
+            predictions: for each photo the predicted objects (mappings as in the report: label, bbox and
+                the metadata fields; `score` where the model gives one).
+            truths: for each photo the true objects.
+            taxonomy: labels and fields.
+            also: name -> a figure of each photo.
+
+        Raises:
+            ValueError: the two lists differ in length, or a true label does not exist.
+        """
+        if len(predictions) != len(truths):
+            raise ValueError(
+                f"{len(predictions)} photos predicted, {len(truths)} true: both must be the same"
+            )
+        self.taxonomy = taxonomy
+        self._also = {name: np.asarray(values, dtype=float) for name, values in (also or {}).items()}
+        self._predicted = [[to_finding(o, taxonomy) for o in objects] for objects in predictions]
+        self._true = [[to_finding(o, taxonomy) for o in objects] for objects in truths]
+        for photo, findings in enumerate(self._true):
+            if any(finding.label is None for finding in findings):
+                raise ValueError(f"the truth of photo {photo} holds a label that the taxonomy does not")
+        self._said = [[float(o.get("score", 1.0)) for o in objects] for objects in predictions]
+        self._n_predicted = np.array([len(found) for found in self._predicted], dtype=float)
+        self._n_true = np.array([len(found) for found in self._true], dtype=float)
+        both = list(zip(self._predicted, self._true, strict=True))
+        self._pairs = [match(p, t) for p, t in both]
+        self._labelled = self._counts(LABEL, [match(p, t, same_label=True) for p, t in both])
+
+    @property
+    def n_photos(self) -> int:
+        """Test photos."""
+        return len(self._true)
+
+    @property
+    def n_objects(self) -> int:
+        """True objects."""
+        return int(self._n_true.sum())
+
+    def figures(self) -> dict[str, float]:
+        """Every figure of the whole split."""
+        every = np.ones((1, len(self._true)))
+        return {name: float(values[0]) for name, values in self.weighted(every).items()}
+
+    def weighted(self, weights: Array) -> dict[str, Array]:
+        """Every figure for each weighting of the photos.
+
+        Args:
+            weights: (weightings, photos); how often a photo counts.
+
+        Returns:
+            Name -> (weightings,). A label's AP is not a number where its truth has no weight.
+        """
+        by_label, boxless = self._by_label, self.taxonomy.boxless_labels
+        predicted = weights @ self._n_predicted
+        of_boxless = sum((by_label[label].n_predicted(weights) for label in boxless), np.zeros(len(weights)))
+        precisions = {label: ranking.average_precision(weights) for label, ranking in by_label.items()}
+        result = {
+            "map_50": _mean_precision(list(precisions.values()), predicted),
+            "map_50_equal": _mean_precision([r.average_precision(weights) for r in self._equal], predicted),
+            "map_50_boxed": _mean_precision(
+                [p for label, p in precisions.items() if label not in boxless], predicted - of_boxless
+            ),
+            "ap_50_agnostic": _mean_precision([self._agnostic.average_precision(weights)], predicted),
+            "f1_50": self._labelled.micro(weights),
+        }
+        for field, counts in self._fields.items():
+            result |= {f"f1_{field}": counts.micro(weights), f"macro_f1_{field}": counts.macro(weights)}
+        means = {"count_error": np.abs(self._n_predicted - self._n_true), **self._also}
+        total = np.maximum(weights.sum(axis=1), 1)
+        result |= {name: weights @ values / total for name, values in means.items()}
+        occurring = {label: p for label, p in precisions.items() if by_label[label].true.any()}
+        return result | {f"ap_50/{label}": p for label, p in occurring.items()}
+
+    def labels(self) -> dict[str, dict[str, float | None]]:
+        """For each label AP@50 (None where it is in no truth), F1, precision, recall and numbers."""
+        figures, counts = self.figures(), self._labelled
+        rows: dict[str, dict[str, float | None]] = {}
+        for i, label in enumerate(self.taxonomy.label_names):
+            hits, said, true = (
+                int(part[:, i].sum()) for part in (counts.hits, counts.predicted, counts.true)
+            )
+            rows[label] = {
+                "ap_50": figures.get(f"ap_50/{label}"),
+                "f1_50": f1(hits, said, true),
+                "precision_50": hits / said if said else None,
+                "recall_50": hits / true if true else None,
+                "n_true": true,
+                "n_predicted": said,
+            }
+        return rows
+
+    def sizes(self) -> dict[str, dict[str, float]]:
+        """COCO's mAP@50 of small, medium and large objects, and how many there are; of sizes that occur."""
+        rankings = _coco_rankings(
+            self._predicted, self._said, self._true, self._classes, list(SIZES.values())
+        )
+        rows = {}
+        for i, size in enumerate(SIZES):
+            of_size = [by_size[i] for by_size in rankings]
+            number = sum(r.true.sum() for r in of_size)
+            if number:
+                every = np.ones((1, len(self._true)))
+                found = np.array([r.average_precision(every)[0] for r in of_size])
+                rows[size] = {"map_50": float(np.nanmean(found)), "n_true": int(number)}
+        return rows
+
+    def numbers(self) -> dict[str, dict[str, float]]:
+        """Every figure over the photos with 0, 1, 2, 3, and 4 or more true objects; of those that occur."""
+        number = np.minimum(self._n_true, 4)
+        rows = {}
+        for n in np.unique(number):
+            figures = self.weighted((number == n)[None].astype(float))
+            of_photos = {k: float(v[0]) for k, v in figures.items() if "/" not in k}
+            rows["4 or more" if n == 4 else str(int(n))] = {**of_photos, "photos": int((number == n).sum())}
+        return rows
+
+    def confusion(self) -> dict[str, dict[str, Any]]:
+        """For the label and each field how often a value was taken for another.
+
+        Over pairs matched at IoU >= 0.5 whatever their label: rows are true values, columns predicted ones;
+        the last column holds objects that were missed or got no allowed value, the last row false alarms.
+        """
+        return {
+            field: {
+                "values": list(self.taxonomy.choices(field)),
+                "matrix": self._confusion_of(field).tolist(),
+            }
+            for field in (LABEL, *self.taxonomy.field_names)
+        }
+
+    def _confusion_of(self, field: str) -> Array:
+        places = {value: i for i, value in enumerate((*self.taxonomy.choices(field), None))}
+        matrix = np.zeros((len(places), len(places)), dtype=int)
+        for predicted, true, pairs in zip(self._predicted, self._true, self._pairs, strict=True):
+            said = [places[_value(finding, field)] for finding in predicted]
+            meant = [places[_value(finding, field)] for finding in true]
+            for i, j in pairs:
+                matrix[meant[j], said[i]] += 1
+            for i in set(range(len(said))) - {i for i, _ in pairs}:
+                matrix[-1, said[i]] += 1
+            for j in set(range(len(meant))) - {j for _, j in pairs}:
+                matrix[meant[j], -1] += 1
+        return matrix
+
+    @cached_property
+    def _classes(self) -> dict[str, int]:
+        return {name: i + 1 for i, name in enumerate(self.taxonomy.label_names)}
+
+    @cached_property
+    def _by_label(self) -> dict[str, "_Ranking"]:
+        return dict(zip(self._classes, self._rankings(self._said, self._classes), strict=True))
+
+    @cached_property
+    def _equal(self) -> list["_Ranking"]:
+        return self._rankings([[1.0] * len(found) for found in self._predicted], self._classes)
+
+    @cached_property
+    def _agnostic(self) -> "_Ranking":
+        return self._rankings(self._said, None)[0]
+
+    def _rankings(
+        self, scores: Sequence[Sequence[float]], classes: Mapping[str, int] | None
+    ) -> list["_Ranking"]:
+        every_size = [(0.0, np.inf)]
+        return [r for (r,) in _coco_rankings(self._predicted, scores, self._true, classes, every_size)]
+
+    @cached_property
+    def _fields(self) -> dict[str, "_Counts"]:
+        return {field: self._counts(field, self._pairs) for field in (LABEL, *self.taxonomy.field_names)}
+
+    def _counts(self, field: str, pairs: Sequence[Pairs]) -> "_Counts":
+        choices = self.taxonomy.choices(field)
+        places = {value: i for i, value in enumerate((*choices, None))}
+        predicted, true, hits = (np.zeros((len(self._true), len(places))) for _ in range(3))
+        for photo, (found, meant) in enumerate(zip(self._predicted, self._true, strict=True)):
+            for finding in found:
+                predicted[photo, places[_value(finding, field)]] += 1
+            for finding in meant:
+                true[photo, places[_value(finding, field)]] += 1
+            for i, j in pairs[photo]:
+                value = _value(found[i], field)
+                if value is not None and value == _value(meant[j], field):
+                    hits[photo, places[value]] += 1
+        return _Counts(hits, predicted, true)
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Of a field's values in each photo: (photos, values + 1); the last one is no allowed value.
+
+    A pair with equal values is a hit of that value; every other prediction is a false positive of its
+    value, every other truth a false negative of its value.
+    """
+
+    hits: Array
+    predicted: Array
+    true: Array
+
+    def micro(self, weights: Array) -> Array:
+        """(weightings,)"""
+        hits, both = weights @ self.hits.sum(axis=1), weights @ (self.predicted + self.true).sum(axis=1)
+        result: Array = np.divide(2 * hits, both, out=np.ones(len(weights)), where=both > 0)
+        return result
+
+    def macro(self, weights: Array) -> Array:
+        """Mean over the values that occur; micro F1 where none does."""
+        hits, both = weights @ self.hits[:, :-1], weights @ (self.predicted + self.true)[:, :-1]
+        each = np.divide(2 * hits, both, out=np.zeros_like(both), where=both > 0)
+        occurring = (both > 0).sum(axis=1)
+        mean = each.sum(axis=1) / np.maximum(occurring, 1)
+        found: Array = np.where(occurring > 0, mean, self.micro(weights))
+        return found
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """Predictions of one class, best first, as COCO matched them.
+
+    Attributes:
+        photos: (predictions,) where each was made.
+        hits: (predictions,) whether it hit a true object.
+        true: (photos,) number of true objects.
+    """
+
+    photos: Array
+    hits: Array
+    true: Array
+
+    def n_predicted(self, weights: Array) -> Array:
+        """(weightings,)"""
+        result: Array = weights[:, self.photos].sum(axis=1)
+        return result
+
+    def average_precision(self, weights: Array) -> Array:
+        """COCO's AP for each weighting of the photos; not a number where nothing is true."""
+        counted = weights[:, self.photos]
+        hits, all_ = np.cumsum(counted * self.hits, axis=1), np.cumsum(counted, axis=1)
+        precision = hits / (all_ + np.spacing(1))
+        best_from_here = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        true = weights @ self.true
+        result = np.full(len(weights), np.nan)
+        for row in np.flatnonzero(true):
+            places = np.searchsorted(hits[row] / true[row], RECALLS)
+            reached = places[places < len(self.photos)]
+            result[row] = best_from_here[row, reached].sum() / len(RECALLS)
+        return result
+
+
+def _mean_precision(precisions: Sequence[Array], predicted: Array) -> Array:
+    """Mean over the classes that are true; 1 or 0 where none is, as nothing or something is predicted."""
+    nothing: Array = (predicted == 0).astype(float)
+    if not precisions:
+        return nothing
+    each = np.stack(precisions)
+    number = (~np.isnan(each)).sum(axis=0)
+    mean = np.nansum(each, axis=0) / np.maximum(number, 1)
+    result: Array = np.where(number > 0, mean, nothing)
     return result
 
 
-def average_precision(
+def _coco_rankings(
     predicted: Sequence[Sequence[Finding]],
     scores: Sequence[Sequence[float]],
     true: Sequence[Sequence[Finding]],
-    labels: Sequence[str] | None,
-) -> float:
-    """COCO's AP at IoU 0.5, mean over the labels that occur in the truth.
+    classes: Mapping[str, int] | None,
+    areas: Sequence[tuple[float, float]],
+) -> list[list[_Ranking]]:
+    """pycocotools' matching at IoU 0.5: for each class and each range of areas.
 
-    Ties between scores are broken by a seeded shuffle, since COCO's order of equal scores would
-    reward the order of the file. Predictions beyond any number are kept (COCO's cut of 100 a photo is
-    lifted). Where nothing is true, 1 if nothing is predicted either, else 0.
-
-    Args:
-        predicted: findings of each photo.
-        scores: their scores.
-        true: true findings of each photo.
-        labels: the classes; None puts all findings into one class (class-agnostic AP).
+    Ties between scores are broken by a seeded shuffle, since COCO's order of equal scores would reward the
+    order of the file. Predictions beyond any number are kept (COCO's cut of 100 a photo is lifted). With
+    `classes` None all findings are of one class.
     """
-    n_predicted, n_true = sum(map(len, predicted)), sum(map(len, true))
-    if not n_true or not n_predicted:
-        return float(n_true == n_predicted)
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    classes = {name: i + 1 for i, name in enumerate(labels)} if labels else None
+    results = _annotations(predicted, classes)
+    ranks = _untied([s for photo in scores for s in photo])
+    for entry, rank in zip(results, ranks, strict=True):
+        entry["score"] = rank
+    categories = [{"id": c} for c in (classes.values() if classes else [1])]
+    sides = [COCO(), COCO()]
     with contextlib.redirect_stdout(io.StringIO()):
-        ground_truth = COCO()
-        ground_truth.dataset = {
-            "images": [{"id": i} for i in range(len(true))],
-            "categories": [{"id": c} for c in (classes.values() if classes else [1])],
-            "annotations": _annotations(true, classes),
-        }
-        ground_truth.createIndex()
-        results = _annotations(predicted, classes)
-        ranks = _untied([s for photo in scores for s in photo])
-        for entry, rank in zip(results, ranks, strict=True):
-            entry["score"] = rank
-        evaluation = COCOeval(ground_truth, ground_truth.loadRes(results), "bbox")
+        for side, annotations in zip(sides, (_annotations(true, classes), results), strict=True):
+            images = [{"id": i} for i in range(len(true))]
+            side.dataset = {"images": images, "categories": categories, "annotations": annotations}
+            side.createIndex()
+        evaluation = COCOeval(*sides, "bbox")
         evaluation.params.iouThrs = np.array([IOU_THRESHOLD])
-        # No upper limit: COCO forgives false alarms that are larger than it.
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, np.inf]], ["all"]
-        evaluation.params.maxDets = [max(map(len, predicted))]
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = areas, list(map(str, areas))
+        evaluation.params.maxDets = [max(map(len, predicted), default=0)]
         evaluation.evaluate()
-        evaluation.accumulate()
-    # precision: thresholds x recalls x classes x areas x limits; -1 where a class has no truth.
-    precision = evaluation.eval["precision"][0, :, :, 0, 0]
-    per_class = precision.mean(axis=0)[precision[0] > -1]
-    return float(per_class.mean())
+    found = evaluation.evalImgs
+    return [
+        [
+            _ranking(found[(k * len(areas) + a) * len(true) : (k * len(areas) + a + 1) * len(true)])
+            for a in range(len(areas))
+        ]
+        for k in range(len(categories))
+    ]
+
+
+def _ranking(photos: Sequence[Mapping[str, Any] | None]) -> _Ranking:
+    """From what COCO says of each photo: None where it has neither predictions nor truth of the class."""
+    true = np.zeros(len(photos))
+    places, hits, scores = [], [], []
+    for i, found in enumerate(photos):
+        if found is None:
+            continue
+        true[i] = np.count_nonzero(np.asarray(found["gtIgnore"]) == 0)
+        counted = ~np.asarray(found["dtIgnore"][0], dtype=bool)
+        places.append(np.full(counted.sum(), i))
+        hits.append(np.asarray(found["dtMatches"][0])[counted] > 0)
+        scores.append(np.asarray(found["dtScores"])[counted])
+    if not places:
+        return _Ranking(np.zeros(0, dtype=int), np.zeros(0), true)
+    best_first = np.argsort(-np.concatenate(scores), kind="stable")
+    hit = np.concatenate(hits)[best_first].astype(float)
+    return _Ranking(np.concatenate(places)[best_first], hit, true)
 
 
 def _annotations(
@@ -134,39 +409,6 @@ def _untied(scores: Sequence[float]) -> list[float]:
     ranks = np.empty(len(scores))
     ranks[order] = np.arange(len(scores)) / len(scores)
     return [float(rank) for rank in ranks]
-
-
-def _detection_f1(predicted: Sequence[Sequence[Finding]], true: Sequence[Sequence[Finding]]) -> float:
-    hits = sum(len(match(p, t, same_label=True)) for p, t in zip(predicted, true, strict=True))
-    return f1(hits, sum(map(len, predicted)), sum(map(len, true)))
-
-
-def _field_f1(
-    predicted: Sequence[Sequence[Finding]], true: Sequence[Sequence[Finding]], field: str
-) -> tuple[float, float]:
-    """Micro and macro F1 of a field over pairs matched at IoU >= 0.5 whatever their label.
-
-    A pair with equal values is a true positive of that value; every other prediction is a false
-    positive of its value, every other truth a false negative of its value.
-    """
-    hits: dict[str, int] = {}
-    n_predicted: dict[str | None, int] = {}
-    n_true: dict[str | None, int] = {}
-    for photo_predicted, photo_true in zip(predicted, true, strict=True):
-        said = [_value(finding, field) for finding in photo_predicted]
-        meant = [_value(finding, field) for finding in photo_true]
-        for value in said:
-            n_predicted[value] = n_predicted.get(value, 0) + 1
-        for value in meant:
-            n_true[value] = n_true.get(value, 0) + 1
-        for i, j in match(photo_predicted, photo_true):
-            value = said[i]
-            if value is not None and value == meant[j]:
-                hits[value] = hits.get(value, 0) + 1
-    micro = f1(sum(hits.values()), sum(n_predicted.values()), sum(n_true.values()))
-    values = {value for value in n_predicted | n_true if value is not None}
-    each = [f1(hits.get(v, 0), n_predicted.get(v, 0), n_true.get(v, 0)) for v in sorted(values)]
-    return micro, sum(each) / len(each) if each else micro
 
 
 def _value(finding: Finding, field: str) -> str | None:

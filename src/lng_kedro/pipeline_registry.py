@@ -8,28 +8,39 @@ from lng_kedro.pipelines import (
     data_processing,
     evaluation,
     grpo_training,
+    reporting,
     sft_training,
 )
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """`__default__` is the whole way from raw photos to the tables."""
+    evaluated = evaluation.create_pipeline()
+    ablated = evaluation.create_ablation()
     pipelines = {
         "data_processing": data_processing.create_pipeline(),
         "sft_training": sft_training.create_pipeline(),
         "grpo_training": grpo_training.create_pipeline(),
-        "evaluation": evaluation.create_pipeline(),
+        "evaluation": evaluated + _reported(evaluated),
     }
+    ablation = grpo_training.create_ablation()
     return {
         "__default__": sum(pipelines.values(), start=Pipeline([])),
         **pipelines,
-        "ablation": grpo_training.create_ablation() + evaluation.create_ablation(),
+        "ablation": ablation + ablated + _reported(ablated),
+        "reporting": reporting.create_pipeline(),
         "study": pipelines["data_processing"]
         + pipelines["sft_training"]
         + pipelines["grpo_training"]
-        + grpo_training.create_ablation()
-        + evaluation.create_study(),
-        "study_table": evaluation.create_study_table(),
+        + ablation
+        + evaluated
+        + ablated,
+        "study_table": reporting.create_study_table(),
         "baselines": baselines.create_pipeline(),
         "base_model": base_model.create_pipeline(),
     }
+
+
+def _reported(evaluated: Pipeline) -> Pipeline:
+    """Tables and page, after the metrics of what was evaluated."""
+    return reporting.create_pipeline(after=sorted(o for o in evaluated.outputs() if o.startswith("metrics_")))

@@ -1,61 +1,165 @@
-"""Tables II and III of the paper, from stored metrics; all figures in per cent."""
+"""Tables II and III of the paper, from stored metrics, with the paper's figures beside ours; in per cent."""
 
 from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 
 import pandas as pd
 
+from lng_kedro.params import Params
+
 Metrics = Mapping[str, float]
 
-STAGES = {
-    "base": ("Base", "kedro run --pipeline evaluation"),
-    "sft": ("SFT", "kedro run --pipeline evaluation"),
-    "grpo": ("GRPO", "kedro run --pipeline ablation"),
-    "sft_grpo": ("SFT+GRPO", "kedro run --pipeline evaluation"),
-}
-"""Stage -> its name in tables, and the command that fills its row (with the run's own --env and --params)."""
+STAGES = {"base": "Base", "sft": "SFT", "grpo": "GRPO", "sft_grpo": "SFT+GRPO"}
+"""Stage of a language model -> its name in tables."""
 
-DETECTION = {"map_50": "mAP@50", "map_50_equal": "mAP@50, equal scores", "ap_50_agnostic": "AP@50, any label"}
+DETECTORS = {"yolo11m": "YOLOv11m", "yolo12m": "YOLOv12m", "rtdetr": "RT-DETR"}
+"""Baseline -> its name in tables."""
+
+PIPELINES = {
+    **dict.fromkeys(STAGES, "evaluation"),
+    "grpo": "ablation",
+    **dict.fromkeys(DETECTORS, "baselines"),
+}
+"""Which pipeline fills a row of Table III."""
+
+DETECTION = {
+    "map_50": "mAP@50",
+    "map_50_equal": "mAP@50, equal scores",
+    "map_50_boxed": "mAP@50, boxed labels",
+    "ap_50_agnostic": "AP@50, any label",
+}
 FORM = {"valid_json": "valid JSON", "schema_true": "schema-true"}
 
+OURS, PAPER, DIFFERENCE = "ours", "paper", "difference"
+"""Whose figures a row holds; the difference is ours less the paper's."""
 
-def table_2(found: Mapping[str, Mapping[str, Metrics]], fields: Sequence[str]) -> pd.DataFrame:
+Row = dict[str, float | None]
+
+WHOSE = "figures"
+TO_FILL = "to fill"
+BEFORE, AFTER = " before", " after"
+
+
+class PaperParams(Params):
+    """The paper's own figures in per cent.
+
+    Attributes:
+        model: that of Table III.
+        table_2: model -> metric -> before and after SFT+GRPO.
+        table_3: stage or detector -> metric -> figure.
+    """
+
+    model: str
+    table_2: dict[str, dict[str, tuple[float, float]]]
+    table_3: dict[str, dict[str, float]]
+
+
+def table_2(
+    found: Mapping[str, Mapping[str, Metrics]], fields: Sequence[str], paper: PaperParams, command: str
+) -> pd.DataFrame:
     """Models before and after SFT+GRPO.
 
     Args:
         found: model -> stage -> metrics (fractions).
         fields: the label and the metadata fields.
+        paper: its figures.
+        command: ``kedro run`` with what it needs here.
 
     Returns:
-        One row a model with ``<metric> before`` and ``<metric> after``; empty where not evaluated yet.
+        For each model of the paper and each found a row of our figures, one of the paper's and one of the
+        difference, ``<metric> before`` and ``<metric> after``; the last column says which command fills
+        what is empty.
     """
     columns = {"map_50": "mAP@50"} | {f"f1_{field}": f"F1 {field}" for field in fields}
     rows = []
-    for model, stages in found.items():
-        row: dict[str, str | float | None] = {"model": model}
+    for model in [*paper.table_2, *(m for m in found if m not in paper.table_2)]:
+        stages = found.get(model, {})
+        ours: Row = {}
+        theirs: Row = {}
         for metric, title in columns.items():
-            row[f"{title} before"] = _percent(stages.get("base", {}), metric)
-            row[f"{title} after"] = _percent(stages.get("sft_grpo", {}), metric)
-        rows.append(row)
+            ours[title + BEFORE] = _percent(stages.get("base", {}), metric)
+            ours[title + AFTER] = _percent(stages.get("sft_grpo", {}), metric)
+            before, after = paper.table_2.get(model, {}).get(metric, (None, None))
+            theirs |= {title + BEFORE: before, title + AFTER: after}
+        to_fill = "" if {"base", "sft_grpo"} <= stages.keys() else f"{command} --params model={model}"
+        rows += _with_paper({"model": model}, ours, theirs, to_fill, compared=True)
     return pd.DataFrame(rows)
 
 
-def stage_table(stages: Mapping[str, Metrics], fields: Sequence[str]) -> pd.DataFrame:
-    """Stages of one model: what each training strategy brought.
+def stage_table(
+    model: str, found: Mapping[str, Metrics], fields: Sequence[str], paper: PaperParams, command: str
+) -> pd.DataFrame:
+    """Table III: what each training strategy brought, beside the detectors.
 
     Args:
-        stages: stage -> metrics (fractions).
+        model: the one in use; with another than the paper's there is no difference to the paper's stages.
+        found: stage or detector -> metrics (fractions).
         fields: the label and the metadata fields.
+        paper: its figures.
+        command: ``kedro run`` with what it needs here.
 
     Returns:
-        One row a stage; the last column says which command fills a row that is empty.
+        As `table_2`, a row a stage and detector.
     """
     columns = _columns(fields)
     rows = []
-    for stage, (title, command) in STAGES.items():
-        figures = {name: _percent(stages.get(stage, {}), metric) for metric, name in columns.items()}
-        rows.append({"stage": title, **figures, "to fill": "" if stage in stages else command})
+    for row, title in (STAGES | DETECTORS).items():
+        ours = {name: _percent(found.get(row, {}), metric) for metric, name in columns.items()}
+        theirs = {name: paper.table_3.get(row, {}).get(metric) for metric, name in columns.items()}
+        to_fill = "" if row in found else f"{command} --pipeline {PIPELINES[row]}"
+        compared = row in DETECTORS or model == paper.model
+        rows += _with_paper({"model": title}, ours, theirs, to_fill, compared)
     return pd.DataFrame(rows)
+
+
+def _with_paper(
+    name: Mapping[str, str],
+    ours: Row,
+    theirs: Row,
+    to_fill: str,
+    compared: bool,
+) -> list[dict[str, str | float | None]]:
+    rows: list[dict[str, str | float | None]] = [{**name, WHOSE: OURS, **ours, TO_FILL: to_fill}]
+    if any(value is not None for value in theirs.values()):
+        rows.append({**name, WHOSE: PAPER, **theirs, TO_FILL: ""})
+    differences = {
+        k: None if value is None or theirs[k] is None else round(value - theirs[k], 2)  # type: ignore[operator]
+        for k, value in ours.items()
+    }
+    if compared and any(value is not None for value in differences.values()):
+        rows.append({**name, WHOSE: DIFFERENCE, **differences, TO_FILL: ""})
+    return rows
+
+
+def readable(table: pd.DataFrame, arrow: str = "→") -> pd.DataFrame:
+    """A table as text: figures with two decimals, before and after in one cell, empty columns left out."""
+    text = pd.DataFrame(index=table.index)
+    for column in map(str, table.columns):
+        if column.endswith(AFTER):
+            continue
+        values = table[column]
+        if column.endswith(BEFORE):
+            title = column.removesuffix(BEFORE)
+            pairs = zip(values.map(_figure), table[title + AFTER].map(_figure), strict=True)
+            text[title] = [f"{b or '?'} {arrow} {a or '?'}" if b or a else "" for b, a in pairs]
+        else:
+            text[column] = values.map(_figure) if pd.api.types.is_numeric_dtype(values) else values.fillna("")
+    return text.loc[:, (text != "").any() | text.columns.isin(list(text.columns[:2]))]
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """GitHub's Markdown."""
+    text = readable(table)
+    right = ["left", "left", *["right"] * (len(text.columns) - 2)]
+    return text.to_markdown(index=False, colalign=right, disable_numparse=True) + "\n"
+
+
+def to_latex(table: pd.DataFrame, caption: str, label: str) -> str:
+    """A LaTeX table (package booktabs); commands that fill it are left out."""
+    text = readable(table.drop(columns=TO_FILL), arrow="TO")
+    columns = "ll" + "r" * (len(text.columns) - 2)
+    latex = text.to_latex(index=False, escape=True, caption=caption, label=label, column_format=columns)
+    return latex.replace(" TO ", r" $\rightarrow$ ")
 
 
 def study_table(runs: Sequence[Mapping[str, Metrics]], fields: Sequence[str]) -> pd.DataFrame:
@@ -77,9 +181,10 @@ def study_table(runs: Sequence[Mapping[str, Metrics]], fields: Sequence[str]) ->
     if lacking:
         raise ValueError(f"Some run lacks the stages {', '.join(lacking)}: make study")
     rows = []
-    for stage, (title, _) in STAGES.items():
+    for stage, title in STAGES.items():
         rows.append({"stage": title, **_spread([run[stage] for run in runs], fields)})
-    gains = [{k: run["sft_grpo"][k] - run["sft"][k] for k in run["sft"]} for run in runs]
+    titles = _columns(fields)
+    gains = [{k: run["sft_grpo"][k] - run["sft"][k] for k in titles} for run in runs]
     rows.append({"stage": "SFT+GRPO less SFT", **_spread(gains, fields)})
     return pd.DataFrame(rows)
 
@@ -95,3 +200,7 @@ def _columns(fields: Sequence[str]) -> dict[str, str]:
 
 def _percent(metrics: Metrics, name: str) -> float | None:
     return round(100 * metrics[name], 2) if name in metrics else None
+
+
+def _figure(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.2f}"

@@ -4,9 +4,11 @@ Everything that spells a label or a field value is derived from one `Taxonomy`, 
 ``conf/base/parameters/taxonomy.yml``.
 """
 
+import json
 import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
@@ -76,6 +78,11 @@ class Taxonomy(BaseModel):
         return tuple(label.name for label in self.labels)
 
     @cached_property
+    def boxless_labels(self) -> tuple[str, ...]:
+        """Labels whose defects carry no boxes in the raw dataset."""
+        return tuple(label.name for label in self.labels if label.defective_id in self.boxless_ids)
+
+    @cached_property
     def field_names(self) -> tuple[str, ...]:
         """Names of the metadata fields of a report, in order (label and bbox not among them)."""
         return tuple(name for name, field in self.fields.items() if field.values)
@@ -126,6 +133,11 @@ class Taxonomy(BaseModel):
             "additionalProperties": False,
         }
         return {"type": "array", "items": finding}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what a report may say."""
+        return sha256(json.dumps(self.json_schema()).encode()).hexdigest()
 
 
 def fold(text: str) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from lng_kedro.detectors.params import BaselinesParams, DetectorParams
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.processes import rank, world_size
-from lng_kedro.training.data import data_hash
+from lng_kedro.results import data_hash
 from lng_kedro.training.params import TrainingParams
 from lng_kedro.training.run import Tracker
 from lng_kedro.vlm.spec import VlmParams

@@ -48,8 +48,8 @@ def test_figures_of_each_detector(data_dir):
     for detector, name in DETECTORS.items():
         file = data_dir / f"08_reporting/metrics/detectors/{detector}.json"
         found = json.loads(file.read_text())
-        assert found.keys() == {"name", "metrics", "threshold_label", "threshold_quality"}
-        assert found["name"] == name
+        assert found.keys() == {"about", "metrics", "threshold_label", "threshold_quality"}
+        assert found["about"]["name"] == name
         assert found["metrics"].keys() == FIGURES
         assert all(0 <= value <= 1 for value in found["metrics"].values())
         assert 0 < found["threshold_label"] < 1
@@ -111,4 +111,4 @@ def test_a_test_photo_among_the_training_photos_stops_it(tmp_path):
 def test_predictions_of_another_split_are_refused(tmp_path):
     samples = pd.DataFrame({"photo_id": ["a", "b"], "ground_truth": "[]"})
     with pytest.raises(ValueError, match="These predictions are of another test split: run baselines again"):
-        score(samples, None, samples, samples[:1], tmp_path, tmp_path)
+        score(samples, None, None, samples, samples[:1], tmp_path, tmp_path)

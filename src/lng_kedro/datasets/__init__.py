@@ -5,6 +5,7 @@ from lng_kedro.datasets.aihub import AIHubDataset, RenderedAIHubDataset
 from lng_kedro.datasets.checkpoint import CheckpointDataset
 from lng_kedro.datasets.detector import DetectorDataset
 from lng_kedro.datasets.photos import PhotoFolderDataset
+from lng_kedro.datasets.stored import StoredResultsDataset
 from lng_kedro.datasets.taxonomy import TaxonomyDataset
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "DetectorDataset",
     "PhotoFolderDataset",
     "RenderedAIHubDataset",
+    "StoredResultsDataset",
     "TaxonomyDataset",
 ]

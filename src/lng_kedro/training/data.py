@@ -1,7 +1,6 @@
 """Samples on disk (processed frame) -> TRL's datasets, in the frame that the model speaks."""
 
 import json
-from hashlib import sha256
 from itertools import chain
 from typing import Any, Self
 
@@ -10,7 +9,7 @@ import pandas as pd
 from PIL.JpegImagePlugin import JpegImageFile
 
 from lng_kedro.geometry import Frame
-from lng_kedro.imaging import PhotoFolder
+from lng_kedro.imaging import PhotoFolder, broken_photo
 from lng_kedro.prompts import chat_completion, chat_prompt
 from lng_kedro.report import to_json
 from lng_kedro.taxonomy import Taxonomy
@@ -65,15 +64,6 @@ def grpo_dataset(samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy,
     return _dataset(samples, photos, {**columns, "ground_truth": truths, "answer": answers})
 
 
-def data_hash(samples: pd.DataFrame, photos: PhotoFolder) -> str:
-    """SHA-256 of samples in their order: ids, true answers and the bytes of the photos."""
-    whole = sha256()
-    for photo_id, truth in zip(samples["photo_id"], samples["ground_truth"], strict=True):
-        photo = sha256(photos.path(photo_id).read_bytes()).hexdigest()
-        whole.update(json.dumps([photo_id, truth, photo]).encode())
-    return whole.hexdigest()
-
-
 def _dataset(samples: pd.DataFrame, photos: PhotoFolder, columns: dict[str, list[Any]]) -> Any:
     from datasets import Dataset
 
@@ -103,4 +93,4 @@ def _open_photo(path: str) -> _SharedPhoto:
     except FileNotFoundError:
         raise
     except (SyntaxError, OSError) as error:  # Pillow's ways to say that a file is no JPEG, or half of one
-        raise OSError(f"{path} is no whole photo ({error}); run data_processing again") from error
+        raise OSError(broken_photo(path, error)) from error

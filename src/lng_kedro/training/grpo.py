@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from lng_kedro.imaging import PhotoFolder
+from lng_kedro.results import data_hash
 from lng_kedro.rewards import build_rewards
 from lng_kedro.taxonomy import Taxonomy
-from lng_kedro.training.data import data_hash, grpo_dataset
+from lng_kedro.training.data import grpo_dataset
 from lng_kedro.training.memory import check_gpu
 from lng_kedro.training.order import SimilarLengths
 from lng_kedro.training.params import GrpoParams

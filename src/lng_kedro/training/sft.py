@@ -5,8 +5,9 @@ from typing import Any
 import pandas as pd
 
 from lng_kedro.imaging import PhotoFolder
+from lng_kedro.results import data_hash
 from lng_kedro.taxonomy import Taxonomy
-from lng_kedro.training.data import data_hash, sft_dataset
+from lng_kedro.training.data import sft_dataset
 from lng_kedro.training.memory import check_gpu
 from lng_kedro.training.order import SimilarLengths
 from lng_kedro.training.params import SftParams

@@ -13,6 +13,7 @@ from lng_kedro.detectors.params import BaselinesParams, DetectorParams, TargetPa
 from lng_kedro.detectors.scores import detector_metrics
 from lng_kedro.detectors.train import train_detector
 from lng_kedro.imaging import PhotoFolder
+from lng_kedro.results import of_split
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.tracking import track_detector
 
@@ -54,6 +55,7 @@ def predict(
 
 def score(
     samples: pd.DataFrame,
+    photos: PhotoFolder,
     taxonomy: Taxonomy,
     label: pd.DataFrame,
     quality: pd.DataFrame,
@@ -75,4 +77,5 @@ def score(
     )
     of_thresholds = {f"threshold_{field}": value for field, value in thresholds.items()}
     tracked = {name: {"value": value, "step": 0} for name, value in (metrics | of_thresholds).items()}
-    return {"name": abouts["label"].name, "metrics": metrics, **of_thresholds}, tracked
+    about = {"name": abouts["label"].name, **of_split(samples, photos, taxonomy)}
+    return {"about": about, "metrics": metrics, **of_thresholds}, tracked

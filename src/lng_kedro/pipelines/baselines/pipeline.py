@@ -19,12 +19,12 @@ def _detector(name: str) -> Pipeline:
     parts = {"label", "quality", "label_detector", "quality_detector"}
     score = Node(
         nodes.score,
-        inputs={part: part for part in parts} | {"samples": "test_samples", "taxonomy": "taxonomy"},
+        inputs={part: part for part in (*parts, "photos", "taxonomy")} | {"samples": "test_samples"},
         outputs=["metrics", "tracked"],
         name="score",
         tags="score",
     )
-    inputs = {"test_samples": "test_samples", "taxonomy": "taxonomy"}
+    inputs = {name: name for name in ("test_samples", "photos", "taxonomy")}
     inputs |= {target: f"predictions_detector_{name}_{target}" for target in TARGETS}
     inputs |= {f"{target}_detector": f"detector_{name}_{target}" for target in TARGETS}
     outputs = {"metrics": f"metrics_detector_{name}", "tracked": f"tracked_{name}"}

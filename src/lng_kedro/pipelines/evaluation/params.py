@@ -1,5 +1,7 @@
 """What can be set in evaluation."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from lng_kedro.params import Params
@@ -10,10 +12,13 @@ class EvaluationParams(Params):
 
     batch_size: int = Field(gt=0)
     max_new_tokens: int = Field(gt=0)
-    page_photos_per_label: int = Field(gt=0)
+    resamples: int = Field(gt=0)
+    seed: int
+    work_dir: Path
 
 
 class StageParams(Params):
     """How one stage is asked."""
 
+    name: str
     reasoning: bool

@@ -1,0 +1,26 @@
+"""Predictions, checked by the catalog whenever they are saved or loaded."""
+
+import pandera.pandas as pa
+from pandera.typing.pandas import Series
+
+
+class Predictions(pa.DataFrameModel):
+    """One row a test photo: what a stage said of it.
+
+    `objects` is the JSON text of the findings in the processed frame, each with its `score`; the hashes are
+    of the test photos and of the report schema.
+    """
+
+    photo_id: Series[str] = pa.Field(unique=True)
+    text: Series[str]
+    objects: Series[str]
+    valid_json: Series[bool]
+    schema_true: Series[bool]
+    n_tokens: Series[int] = pa.Field(ge=0)
+    finished: Series[bool]
+    photos_sha256: Series[str]
+    taxonomy_sha256: Series[str]
+
+    class Config:  # noqa: D106
+        strict = True
+        coerce = True  # an empty column has no type of its own

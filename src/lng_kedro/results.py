@@ -1,0 +1,150 @@
+"""Stored predictions and metrics: what they hold, and whether they are of the present test split."""
+
+import json
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from typing import Any
+
+import pandas as pd
+
+from lng_kedro.imaging import PhotoFolder
+from lng_kedro.metrics import Scores
+from lng_kedro.taxonomy import Taxonomy
+
+logger = logging.getLogger(__name__)
+
+Document = Mapping[str, Any]
+"""Metrics of a stage or detector, as `metrics_document` makes them."""
+
+
+def match_photos(
+    predictions: pd.DataFrame, samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy, stage: str
+) -> Scores:
+    """Stored predictions matched with the truth.
+
+    Args:
+        predictions: of a stage, a row a photo in whatever order.
+        samples: the test split (photo_id, ground_truth).
+        photos: the processed photos.
+        taxonomy: the report schema.
+        stage: for the message.
+
+    Raises:
+        ValueError: the predictions are of other photos or another report schema.
+    """
+    if problem := _foreign(predictions, samples, photos.hash_of_all(samples["photo_id"]), taxonomy):
+        raise ValueError(f"The stored predictions of '{stage}' are of {problem}: run its evaluation again")
+    both = samples[["photo_id", "ground_truth"]].merge(predictions, on="photo_id", validate="1:1")
+    also = {name: both[name].tolist() for name in ("valid_json", "schema_true")}
+    said, meant = (both[name].map(json.loads).tolist() for name in ("objects", "ground_truth"))
+    return Scores(said, meant, taxonomy, also)
+
+
+def metrics_document(
+    scores: Scores, samples: pd.DataFrame, photos: PhotoFolder, intervals: Mapping[str, tuple[float, float]]
+) -> dict[str, Any]:
+    """All that is stored of a stage's figures, ready for JSON.
+
+    Returns:
+        ``about`` (numbers of photos and objects; hashes of the test split with its truth, and of the report
+        schema), ``metrics`` (see `Scores`), ``intervals`` (figure -> 95 % interval), ``labels``, ``sizes``,
+        ``numbers`` and ``confusion`` (see the methods of `Scores`).
+    """
+    return {
+        "about": {
+            "photos": scores.n_photos,
+            "objects": scores.n_objects,
+            **of_split(samples, photos, scores.taxonomy),
+        },
+        "metrics": scores.figures(),
+        "intervals": {name: list(ends) for name, ends in intervals.items() if not math.isnan(ends[0])},
+        "labels": scores.labels(),
+        "sizes": scores.sizes(),
+        "numbers": scores.numbers(),
+        "confusion": scores.confusion(),
+    }
+
+
+def current_metrics(
+    stored: Mapping[str, Callable[[], Document]],
+    samples: pd.DataFrame,
+    photos: PhotoFolder,
+    taxonomy: Taxonomy,
+) -> dict[str, dict[str, Document]]:
+    """Stored metrics that are of the present test split: model -> stage -> document.
+
+    Others are left out, and said.
+
+    Args:
+        stored: ``model/stage`` -> loader.
+        samples: the test split.
+        photos: the processed photos.
+        taxonomy: the report schema.
+    """
+    expected = of_split(samples, photos, taxonomy)
+    found: dict[str, dict[str, Document]] = {}
+    for name, load in sorted(stored.items()):
+        document = load()
+        model, _, stage = name.partition("/")
+        if {key: document["about"][key] for key in expected} == expected:
+            found.setdefault(model, {})[stage] = document
+        else:
+            logger.warning("Left out: the metrics of %s are of another test split or report schema.", name)
+    return found
+
+
+def current_predictions(
+    stored: Mapping[str, Callable[[], pd.DataFrame]],
+    stages: Iterable[str],
+    samples: pd.DataFrame,
+    photos: PhotoFolder,
+    taxonomy: Taxonomy,
+) -> dict[str, pd.DataFrame]:
+    """Stored predictions of the present test photos, of those stages that there are.
+
+    Others are left out, and said.
+
+    Args:
+        stored: ``predictions_<stage>`` -> loader.
+        stages: in the order that is wanted.
+        samples: the test split.
+        photos: the processed photos.
+        taxonomy: the report schema.
+    """
+    photos_hash = photos.hash_of_all(samples["photo_id"])
+    found = {}
+    for stage in stages:
+        if f"predictions_{stage}" not in stored:
+            continue
+        predictions = stored[f"predictions_{stage}"]()
+        if problem := _foreign(predictions, samples, photos_hash, taxonomy):
+            logger.warning("Left out: the predictions of %s are of %s.", stage, problem)
+        else:
+            found[stage] = predictions
+    return found
+
+
+def data_hash(samples: pd.DataFrame, photos: PhotoFolder) -> str:
+    """SHA-256 of samples in their order: ids, true answers and the bytes of the photos."""
+    whole = sha256()
+    for photo_id, truth in zip(samples["photo_id"], samples["ground_truth"], strict=True):
+        whole.update(json.dumps([photo_id, truth, photos.hash_of(photo_id)]).encode())
+    return whole.hexdigest()
+
+
+def of_split(samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy) -> dict[str, str]:
+    """Hashes of a test split with its truth, and of the report schema: what a figure is of."""
+    return {"data_sha256": data_hash(samples, photos), "taxonomy_sha256": taxonomy.digest}
+
+
+def _foreign(
+    predictions: pd.DataFrame, samples: pd.DataFrame, photos_hash: str, taxonomy: Taxonomy
+) -> str | None:
+    """Of what else the predictions are; None where they are of the present photos."""
+    if len(predictions) != len(samples) or (predictions["photos_sha256"] != photos_hash).any():
+        return "other test photos"
+    if (predictions["taxonomy_sha256"] != taxonomy.digest).any():
+        return "another report schema"
+    return None
