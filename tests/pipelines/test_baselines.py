@@ -90,7 +90,7 @@ def test_mlflow_holds_settings_epochs_and_figures(data_dir):
     assert run.data.params["RT-DETR narrow.quality.image_size"] == "64"
     assert {"YOLOv12n.label.data_sha256", "version.ultralytics"} <= run.data.tags.keys()
     assert {"YOLOv11n.label/train/box_loss", "RT-DETR narrow.label/metrics/mAP50"} <= run.data.metrics.keys()
-    assert {f"{detector}.map_50" for detector in DETECTORS} <= run.data.metrics.keys()
+    assert {f"{name}/map_50" for name in DETECTORS.values()} <= run.data.metrics.keys()
     artifacts = {path.parent.name for path in data_dir.glob("mlruns/**/weights.safetensors")}
     assert len(artifacts) == 6
 

@@ -76,6 +76,8 @@ def score(
         taxonomy,
     )
     of_thresholds = {f"threshold_{field}": value for field, value in thresholds.items()}
-    tracked = {name: {"value": value, "step": 0} for name, value in (metrics | of_thresholds).items()}
-    about = {"name": abouts["label"].name, **of_split(samples, photos, taxonomy)}
+    name = abouts["label"].name
+    figures = metrics | of_thresholds
+    tracked = {f"{name}/{figure}": {"value": value, "step": 0} for figure, value in figures.items()}
+    about = {"name": name, **of_split(samples, photos, taxonomy)}
     return {"about": about, "metrics": metrics, **of_thresholds}, tracked
