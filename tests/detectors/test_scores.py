@@ -45,7 +45,8 @@ def test_each_figure_comes_from_the_detector_of_its_field(taxonomy) -> None:
         {"label": label, "quality": quality}, {"label": 0.5, "quality": 0.5}, TRUTHS, taxonomy
     )
     assert figures.keys() == {
-        *("map_50", "map_50_equal", "ap_50_agnostic", "f1_50"),
+        *("map_50", "map_50_equal", "map_50_boxed", "ap_50_agnostic", "f1_50"),
+        *("ap_50/crack", "ap_50/welding"),
         *("f1_label", "macro_f1_label", "f1_quality", "macro_f1_quality"),
     }
     # mAP keeps the object of score 0.1, F1 does not: one of two is found, nothing else is said.

@@ -16,7 +16,7 @@ from tests.detectors.conftest import LABEL, baselines_params, yolo
 ROOT = Path(__file__).parents[2]
 DETECTORS = {"yolo11": "YOLOv11n", "yolo12": "YOLOv12n", "rtdetr": "RT-DETR narrow"}
 FIGURES = {
-    *("map_50", "map_50_equal", "ap_50_agnostic", "f1_50"),
+    *("map_50", "map_50_equal", "map_50_boxed", "ap_50_agnostic", "f1_50"),
     *("f1_label", "macro_f1_label", "f1_quality", "macro_f1_quality"),
 }
 
@@ -48,9 +48,12 @@ def test_figures_of_each_detector(data_dir):
     for detector, name in DETECTORS.items():
         file = data_dir / f"08_reporting/metrics/detectors/{detector}.json"
         found = json.loads(file.read_text())
-        assert found.keys() == {"about", "metrics", "threshold_label", "threshold_quality"}
+        assert found.keys() == {
+            *("about", "metrics", "intervals", "labels", "threshold_label", "threshold_quality")
+        }
         assert found["about"]["name"] == name
-        assert found["metrics"].keys() == FIGURES
+        assert {name for name in found["metrics"] if "/" not in name} == FIGURES
+        assert len(found["labels"]) == 15
         assert all(0 <= value <= 1 for value in found["metrics"].values())
         assert 0 < found["threshold_label"] < 1
 

@@ -15,8 +15,10 @@ Objects = Sequence[Mapping[str, Any]]
 THRESHOLDS = tuple(float(t) for t in np.arange(1, 100) / 100)
 """Scores among which the threshold is chosen."""
 
-RANKED = ("map_50", "map_50_equal", "ap_50_agnostic")
-"""Figures of all objects, whatever their score."""
+RANKED = ("map_50", "map_50_equal", "map_50_boxed", "ap_50_agnostic")
+"""Figures of all objects, whatever their score; beside them the AP of each label."""
+
+AP = "ap_50/"
 
 
 def choose_threshold(
@@ -60,7 +62,7 @@ def detector_metrics(
         ``macro_f1_<field>`` of each field from the field's own detector.
     """
     ranked = evaluate(predictions[LABEL], truths, taxonomy)
-    result = {name: ranked[name] for name in RANKED}
+    result = {name: value for name, value in ranked.items() if name in RANKED or name.startswith(AP)}
     for field, photos in predictions.items():
         kept = [[o for o in objects if o["score"] >= thresholds[field]] for objects in photos]
         found = evaluate(kept, truths, taxonomy)

@@ -10,7 +10,7 @@ import pandas as pd
 from lng_kedro.detectors.data import training_samples
 from lng_kedro.detectors.model import Detector, detect, load_detector, read_about
 from lng_kedro.detectors.params import BaselinesParams, DetectorParams, TargetParams
-from lng_kedro.detectors.scores import detector_metrics
+from lng_kedro.detectors.scores import AP, detector_metrics
 from lng_kedro.detectors.train import train_detector
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.results import of_split
@@ -80,4 +80,6 @@ def score(
     figures = metrics | of_thresholds
     tracked = {f"{name}/{figure}": {"value": value, "step": 0} for figure, value in figures.items()}
     about = {"name": name, **of_split(samples, photos, taxonomy)}
-    return {"about": about, "metrics": metrics, **of_thresholds}, tracked
+    labels = {k.removeprefix(AP): {"ap_50": v} for k, v in metrics.items() if k.startswith(AP)}
+    document = {"about": about, "metrics": metrics, "intervals": {}, "labels": labels, **of_thresholds}
+    return document, tracked
