@@ -83,7 +83,7 @@ def test_the_datasets_that_others_rely_on() -> None:
     ]
     names = ["raw_annotations", "manifest", "quarantine", "sft_samples", "grpo_samples", "test_samples"]
     names += ["sft_adapter", "grpo_adapter", "table_2", "table_3", "report_page"]
-    names += [f"metrics_detector_{name}" for name in ("yolo11", "yolo12", "rtdetr")]
+    names += [f"metrics_detector_{name}" for name in ("yolo11m", "yolo12m", "rtdetr")]
     assert {*names, *stages} <= used()
 
 
@@ -236,17 +236,17 @@ def test_each_detector_can_be_run_alone_and_sees_no_truth_of_the_test_photos() -
     trained = [f"rtdetr.{target}.{step}" for target in ("label", "quality") for step in ("train", "predict")]
     assert {node.name for node in alone.nodes} == {*trained, "rtdetr.score"}
     assert alone.outputs() >= {"metrics_detector_rtdetr", "tracked_rtdetr"}
-    one = baselines.only_nodes_with_namespaces(["yolo11.quality"])
+    one = baselines.only_nodes_with_namespaces(["yolo11m.quality"])
     assert {n for n in one.inputs() if n.startswith("params:")} == {
-        *("params:baselines", "params:detectors.yolo11", "params:targets.quality")
+        *("params:baselines", "params:detectors.yolo11m", "params:targets.quality")
     }
     resolver = CatalogConfigResolver(catalog("base"))
     for name, pattern in {
-        "predictions_detector_yolo11_label": "predictions_detector_{detector}_{target}",
-        "metrics_detector_yolo11": "metrics_detector_{detector}",
+        "predictions_detector_yolo11m_label": "predictions_detector_{detector}_{target}",
+        "metrics_detector_yolo11m": "metrics_detector_{detector}",
         "history_detector_rtdetr_quality": "history_detector_{detector}_{target}",
         "predictions_sft_grpo": "predictions_{stage}",
-        "tracked_yolo11": "tracked_{stage}",
+        "tracked_yolo11m": "tracked_{stage}",
     }.items():
         assert resolver.match_dataset_pattern(name) == pattern
 

@@ -36,7 +36,7 @@ class Unwritable:
 class TestDetectorDataset:
     @pytest.fixture
     def dataset(self, tmp_path: Path) -> Any:
-        return DetectorDataset(filepath=str(tmp_path / "detectors/yolo11_label"))
+        return DetectorDataset(filepath=str(tmp_path / "detectors/yolo11m_label"))
 
     def test_round_trip(self, dataset: Any) -> None:
         assert not dataset.exists()
@@ -53,15 +53,15 @@ class TestDetectorDataset:
         first = (dataset.load() / "weights.safetensors").read_bytes()
         dataset.save(detector(2))
         assert (dataset.load() / "weights.safetensors").read_bytes() != first
-        assert [p.name for p in dataset.load().parent.iterdir()] == ["yolo11_label"]
+        assert [p.name for p in dataset.load().parent.iterdir()] == ["yolo11m_label"]
 
     def test_a_cut_off_save_leaves_the_old_one(self, dataset: Any) -> None:
         dataset.save(detector(1))
         with pytest.raises(DatasetError, match="disk full"):
             dataset.save(Unwritable())
         assert read_about(dataset.load()).threshold == 0.25
-        assert [p.name for p in dataset.load().parent.iterdir()] == ["yolo11_label"]
+        assert [p.name for p in dataset.load().parent.iterdir()] == ["yolo11m_label"]
 
     def test_a_missing_one_is_an_error(self, dataset: Any) -> None:
-        with pytest.raises(DatasetError, match=r"no detector at .*yolo11_label"):
+        with pytest.raises(DatasetError, match=r"no detector at .*yolo11m_label"):
             dataset.load()

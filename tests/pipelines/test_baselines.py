@@ -14,7 +14,7 @@ from lng_kedro.pipelines.baselines.nodes import score, train
 from tests.detectors.conftest import LABEL, baselines_params, yolo
 
 ROOT = Path(__file__).parents[2]
-DETECTORS = {"yolo11": "YOLOv11n", "yolo12": "YOLOv12n", "rtdetr": "RT-DETR narrow"}
+DETECTORS = {"yolo11m": "YOLOv11n", "yolo12m": "YOLOv12n", "rtdetr": "RT-DETR narrow"}
 FIGURES = {
     *("map_50", "map_50_equal", "map_50_boxed", "ap_50_agnostic", "f1_50"),
     *("f1_label", "macro_f1_label", "f1_quality", "macro_f1_quality"),

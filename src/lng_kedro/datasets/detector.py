@@ -11,7 +11,7 @@ class DetectorDataset(AbstractDataset[Any, Path]):
     """Saves a `Detector` (``weights.safetensors``, ``detector.json``) atomically; loads its folder's path.
 
     Example:
-        >>> dataset = DetectorDataset(filepath="data/06_models/detectors/yolo11_label")
+        >>> dataset = DetectorDataset(filepath="data/06_models/detectors/yolo11m_label")
         >>> dataset.save(detector)
         >>> load_detector(dataset.load(), work_dir)
     """

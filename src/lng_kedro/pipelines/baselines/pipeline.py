@@ -4,7 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from lng_kedro.pipelines.baselines import nodes
 
-DETECTORS = ("yolo11", "yolo12", "rtdetr")
+DETECTORS = ("yolo11m", "yolo12m", "rtdetr")
 TARGETS = ("label", "quality")
 SHARED = {"sft_samples", "grpo_samples", "test_samples", "photos", "taxonomy"}
 
