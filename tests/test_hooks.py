@@ -114,6 +114,19 @@ class TestMissingMeans:
         said = refusal(project, "--env", "test", "--pipeline", "sft_training")
         assert said == "Training and evaluation need the extra `train`: pip install -e '.[train]'"
 
+    def test_no_ultralytics(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("lng_kedro.hooks.find_spec", lambda name: None)
+        said = refusal(project, "--env", "test", "--pipeline", "baselines")
+        assert said == ("The detectors need the extra `baselines` (AGPL-3.0): pip install -e '.[baselines]'")
+
+    def test_no_gpu_for_the_detectors(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+        said = refusal(project, "--pipeline", "baselines")
+        assert said == (
+            "The detectors need a CUDA GPU, and PyTorch sees none here; on a CPU: "
+            "--params baselines.device=cpu,baselines.bf16=false"
+        )
+
 
 class TestParameters:
     def test_a_typo_on_the_command_line(self, project: Path) -> None:
@@ -147,9 +160,9 @@ class TestParameters:
     def test_an_unknown_parameter_without_one_lists_all(self, project: Path) -> None:
         said = refusal(project, "--env", "test", "--params", "xyzzy=1")
         assert said.startswith(
-            "There is no parameter 'xyzzy': there are base_model, data_dir, data_processing, "
+            "There is no parameter 'xyzzy': there are base_model, baselines, data_dir, data_processing, "
         )
-        assert "raw_dir, reporting, sft_training, stages, taxonomy, vlm." in said
+        assert "raw_dir, reporting, sft_training, stages, targets, taxonomy, vlm." in said
 
     def test_an_unknown_model_lists_the_models(self, project: Path) -> None:
         said = refusal(project, "--pipeline", "sft_training", "--params", "model=qwen")

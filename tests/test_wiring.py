@@ -26,6 +26,7 @@ LAYERS = {
     "07_model_output": "model_output",
     "08_reporting": "reporting",
 }
+# So are the detectors', which have no language model.
 SHARED_BY_ALL_MODELS = {"table_2", "table_2_markdown", "table_2_latex", "all_metrics", "study_metrics"}
 SHIPPED = {"base_checkpoint", "base_recipe", "base_log"}
 """Lie in models/, with the project."""
@@ -82,6 +83,7 @@ def test_the_datasets_that_others_rely_on() -> None:
     ]
     names = ["raw_annotations", "manifest", "quarantine", "sft_samples", "grpo_samples", "test_samples"]
     names += ["sft_adapter", "grpo_adapter", "table_2", "table_3", "report_page"]
+    names += [f"metrics_detector_{name}" for name in ("yolo11m", "yolo12m", "rtdetr")]
     assert {*names, *stages} <= used()
 
 
@@ -112,7 +114,7 @@ def test_two_models_never_write_to_the_same_place(env: str) -> None:
         late = any(
             folder in path for path in mine for folder in ("06_models", "07_model_output", "08_reporting")
         )
-        if late and name not in SHARED_BY_ALL_MODELS | SHIPPED:
+        if late and name not in SHARED_BY_ALL_MODELS | SHIPPED and "detector_" not in name:
             specific += 1
             assert not mine & other, name
         else:
@@ -142,7 +144,7 @@ def test_the_two_paths_of_the_command_line_move_everything(env: str) -> None:
     assert raw.get("raw_dir", raw["filepath"]) == "/raw"
     parameters = loader(env, data_dir="/elsewhere")["parameters"]
     work_dirs = {str(group["work_dir"]) for group in parameters.values() if "work_dir" in group}
-    assert len(work_dirs) == 4
+    assert len(work_dirs) == 5
     assert all(
         folder.startswith(("/elsewhere/06_models/", "/elsewhere/07_model_output/")) for folder in work_dirs
     )
@@ -225,6 +227,28 @@ def test_listing_and_building_pipelines_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
     assert "grpo_training" in done.stdout
     assert done.stdout.endswith("heavy: []\n")
+
+
+def test_each_detector_can_be_run_alone_and_sees_no_truth_of_the_test_photos() -> None:
+    baselines = pipelines["baselines"]
+    assert len(baselines.nodes) == 3 * (2 * 2 + 1)
+    alone = baselines.only_nodes_with_namespaces(["rtdetr"])
+    trained = [f"rtdetr.{target}.{step}" for target in ("label", "quality") for step in ("train", "predict")]
+    assert {node.name for node in alone.nodes} == {*trained, "rtdetr.score"}
+    assert alone.outputs() >= {"metrics_detector_rtdetr", "tracked_rtdetr"}
+    one = baselines.only_nodes_with_namespaces(["yolo11m.quality"])
+    assert {n for n in one.inputs() if n.startswith("params:")} == {
+        *("params:baselines", "params:detectors.yolo11m", "params:targets.quality")
+    }
+    resolver = CatalogConfigResolver(catalog("base"))
+    for name, pattern in {
+        "predictions_detector_yolo11m_label": "predictions_detector_{detector}_{target}",
+        "metrics_detector_yolo11m": "metrics_detector_{detector}",
+        "history_detector_rtdetr_quality": "history_detector_{detector}_{target}",
+        "predictions_sft_grpo": "predictions_{stage}",
+        "tracked_yolo11m": "tracked_{stage}",
+    }.items():
+        assert resolver.match_dataset_pattern(name) == pattern
 
 
 def test_nothing_on_disk_is_a_pickle() -> None:

@@ -25,6 +25,9 @@ from lng_kedro.vlm.backend import INSTALL_UNSLOTH, choose_backend
 STAGES = {"params:sft_training", "params:grpo_training"}
 """Parameters of the training stages."""
 
+BASELINES = "params:baselines"
+"""Parameters of the detectors."""
+
 RUNTIME_PARAMETERS = {"model", "raw_dir", "data_dir"}
 """Parameters of the command line that no node reads: they choose models and paths."""
 
@@ -117,7 +120,7 @@ class TrainingHooks:
 
         if mlflow.active_run():
             mlflow.delete_tag(self.UNFINISHED)
-        for name in pipeline.inputs() & STAGES:
+        for name in pipeline.inputs() & {*STAGES, BASELINES}:
             forget_finished(catalog.load(name).work_dir)
 
 
@@ -138,7 +141,7 @@ class EvaluationHooks:
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> None:
         """The same command, given again, starts anew."""
-        if pipeline.only_nodes_with_tags("predict").nodes:
+        if "params:evaluation" in pipeline.inputs() and pipeline.only_nodes_with_tags("predict").nodes:
             forget_answers(catalog.load("params:evaluation").work_dir)
 
 
@@ -182,7 +185,8 @@ def _unknown_parameter(given: dict[str, Any]) -> str | None:
 
 
 def _too_many_processes(pipeline: Pipeline) -> str | None:
-    if world_size() > 1 and (len(pipeline.nodes) > 1 or not pipeline.only_nodes_with_tags("train").nodes):
+    alone = len(pipeline.nodes) == 1 and pipeline.only_nodes_with_tags("train").nodes
+    if world_size() > 1 and (not alone or BASELINES in pipeline.inputs()):
         return (
             f"{world_size()} processes run one training stage and nothing else: "
             "`torchrun --shutdown-timeout 600 … -m kedro run --pipeline sft_training`, or grpo_training."
@@ -213,6 +217,9 @@ def _command(pipeline_name: str, run_params: dict[str, Any]) -> str:
 def _missing_means(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> str | None:
     if not any(node.tags & {"train", "predict"} for node in pipeline.nodes):
         return None
+    if BASELINES in pipeline.inputs():
+        # The detectors' pipeline, which is run alone.
+        return _missing_for_detectors(catalog.load(BASELINES).device)
     if not (find_spec("torch") and find_spec("trl")):
         return "Training and evaluation need the extra `train`: pip install -e '.[train]'"
     if "params:vlm" not in pipeline.inputs():
@@ -230,6 +237,19 @@ def _missing_means(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> st
         return f"Model '{vlm.model}': {error}"
     if STAGES & pipeline.inputs() and vlm.spec.device == "cuda" and world_size() == 1:
         return _one_gpu()
+    return None
+
+
+def _missing_for_detectors(device: str) -> str | None:
+    if not (find_spec("ultralytics") and find_spec("safetensors")):
+        return "The detectors need the extra `baselines` (AGPL-3.0): pip install -e '.[baselines]'"
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        return (
+            "The detectors need a CUDA GPU, and PyTorch sees none here; on a CPU: "
+            "--params baselines.device=cpu,baselines.bf16=false"
+        )
     return None
 
 

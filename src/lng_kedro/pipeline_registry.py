@@ -4,6 +4,7 @@ from kedro.pipeline import Pipeline
 
 from lng_kedro.pipelines import (
     base_model,
+    baselines,
     data_processing,
     evaluation,
     grpo_training,
@@ -35,6 +36,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         + evaluated
         + ablated,
         "study_table": reporting.create_study_table(),
+        "baselines": baselines.create_pipeline(),
         "base_model": base_model.create_pipeline(),
     }
 

@@ -56,7 +56,7 @@ def metrics_document(
         "about": {
             "photos": scores.n_photos,
             "objects": scores.n_objects,
-            **_of_split(samples, photos, scores.taxonomy),
+            **of_split(samples, photos, scores.taxonomy),
         },
         "metrics": scores.figures(),
         "intervals": {name: list(ends) for name, ends in intervals.items() if not math.isnan(ends[0])},
@@ -83,7 +83,7 @@ def current_metrics(
         photos: the processed photos.
         taxonomy: the report schema.
     """
-    expected = _of_split(samples, photos, taxonomy)
+    expected = of_split(samples, photos, taxonomy)
     found: dict[str, dict[str, Document]] = {}
     for name, load in sorted(stored.items()):
         document = load()
@@ -134,7 +134,8 @@ def data_hash(samples: pd.DataFrame, photos: PhotoFolder) -> str:
     return whole.hexdigest()
 
 
-def _of_split(samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy) -> dict[str, str]:
+def of_split(samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy) -> dict[str, str]:
+    """Hashes of a test split with its truth, and of the report schema: what a figure is of."""
     return {"data_sha256": data_hash(samples, photos), "taxonomy_sha256": taxonomy.digest}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from lng_kedro.detectors.params import BaselinesParams, DetectorParams
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.processes import rank, world_size
 from lng_kedro.results import data_hash
@@ -19,7 +20,10 @@ from lng_kedro.vlm.spec import VlmParams
 
 logger = logging.getLogger(__name__)
 
-PACKAGES = ("lng_kedro", "torch", "transformers", "trl", "peft", "accelerate", "unsloth", "bitsandbytes")
+PACKAGES = (
+    *("lng_kedro", "torch", "transformers", "trl", "peft", "accelerate", "unsloth", "bitsandbytes"),
+    "ultralytics",
+)
 """Their versions are told, as far as they are installed."""
 
 
@@ -44,6 +48,31 @@ def track_stage(
     Raises:
         OSError: a sample's photo cannot be read.
     """
+    return _track(stage, samples, photos, _settings(vlm, params))
+
+
+def track_detector(
+    name: str, samples: pd.DataFrame, photos: PhotoFolder, params: BaselinesParams, chosen: DetectorParams
+) -> Tracker:
+    """The same of a detector.
+
+    Args:
+        name: prefix of every name, since all detectors of a run share one MLflow run.
+        samples: of all training splits; columns photo_id and ground_truth.
+        photos: the processed photos.
+        params: of all detectors.
+        chosen: which detector.
+
+    Returns:
+        As `track_stage`.
+
+    Raises:
+        OSError: a sample's photo cannot be read.
+    """
+    return _track(name, samples, photos, params.model_dump(mode="json") | chosen.model_dump(mode="json"))
+
+
+def _track(stage: str, samples: pd.DataFrame, photos: PhotoFolder, settings: dict[str, Any]) -> Tracker:
     run = _active_run()
     if run is None:
         return _Nobody()
@@ -51,7 +80,7 @@ def track_stage(
 
     # The table of candidates is read each time that it grows, whose bar would break the trainer's.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    mlflow.log_params({f"{stage}.{name}": value for name, value in _settings(vlm, params).items()})
+    mlflow.log_params({f"{stage}.{name}": value for name, value in settings.items()})
     about = {"data_sha256": data_hash(samples, photos), "processes": world_size()}
     mlflow.set_tags({f"{stage}.{name}": value for name, value in about.items()} | _versions() | _commit())
     return _Stage(stage, photos, run.info.run_id)

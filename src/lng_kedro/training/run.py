@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +31,9 @@ class Tracker(Protocol):
 WHOLE = "whole"
 """File that says that a checkpoint was written to its end."""
 
+STATE = "trainer_state.json"
+"""File of a checkpoint that says how far it is."""
+
 PHOTOS = "photos"
 """Folder of processed photos, in that of the run: gigabytes, made anew in minutes."""
 
@@ -51,10 +56,10 @@ def run_folder(work_dir: Path, *inputs: str) -> Path:
 
 
 def forget_finished(work_dir: Path) -> None:
-    """Removes the checkpoints of runs that have come to their end, once their adapters are stored."""
+    """Removes the checkpoints of runs that have come to their end, once what they trained is stored."""
     for folder in {checkpoint.parent for checkpoint in work_dir.rglob("checkpoint-*")}:
         checkpoint = last_checkpoint(folder)
-        if checkpoint and _has_ended(checkpoint):
+        if checkpoint and has_ended(checkpoint):
             shutil.rmtree(folder)
 
 
@@ -65,6 +70,18 @@ def last_checkpoint(folder: Path) -> Path | None:
     """
     whole = (file.parent for file in folder.glob(f"checkpoint-*/{WHOLE}"))
     return max(whole, key=lambda p: int(p.name.rpartition("-")[2]), default=None)
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """How far a checkpoint is, `global_step` of `max_steps`, and its `log_history`."""
+    found: dict[str, Any] = json.loads((checkpoint / STATE).read_text())
+    return found
+
+
+def has_ended(checkpoint: Path) -> bool:
+    """Whether a checkpoint is a run's last."""
+    state = read_state(checkpoint)
+    return bool(state["global_step"] >= state["max_steps"])
 
 
 def mark_whole(checkpoint: Path) -> None:
@@ -116,26 +133,34 @@ def fit(trainer: Any, folder: Path, tracker: Tracker, name: str) -> pd.DataFrame
     trainer.add_callback(Progress(name, tracker))
     trainer.add_callback(guard)
     checkpoint = last_checkpoint(folder)
-    if checkpoint and _has_ended(checkpoint):
-        return pd.DataFrame(_state(checkpoint)["log_history"])
+    if checkpoint and has_ended(checkpoint):
+        return pd.DataFrame(read_state(checkpoint)["log_history"])
     if rank() == 0:
         tracker.configuration(trainer.args.to_dict())
     processor, cache = trainer.processing_class, folder / PHOTOS
     processor.image_processor = CachedImageProcessor(processor.image_processor, cache, trainer.model.dtype)
-    try:
-        with guard.signals():
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except Exception as error:
-        reason = _reason(error, folder)
-        if reason is None:
-            raise
-        raise TrainingStopped(f"{reason}. {_goes_on(folder)}") from error
+    with told_why(folder), guard.signals():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if guard.interrupted and trainer.state.global_step < trainer.state.max_steps:
         raise TrainingStopped(f"Interrupted. {_goes_on(folder)}")
     if rank() == 0:
         shutil.rmtree(cache)
     # The last entry sums the run up.
     return pd.DataFrame(trainer.state.log_history[:-1])
+
+
+@contextmanager
+def told_why(folder: Path) -> Iterator[None]:
+    """Makes what is no error of the program a `TrainingStopped` that says how the run in `folder` goes on."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise TrainingStopped(f"Interrupted. {_goes_on(folder)}") from error
+    except Exception as error:
+        reason = _reason(error, folder)
+        if reason is None:
+            raise
+        raise TrainingStopped(f"{reason}. {_goes_on(folder)}") from error
 
 
 def _reason(error: Exception, folder: Path) -> str | None:
@@ -148,16 +173,6 @@ def _reason(error: Exception, folder: Path) -> str | None:
     if any(words in str(error) for words in said) or shutil.disk_usage(folder).free < 2**20:
         return f"{folder} cannot be written, is its disk full? ({error})"
     return None
-
-
-def _state(checkpoint: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((checkpoint / "trainer_state.json").read_text())
-    return found
-
-
-def _has_ended(checkpoint: Path) -> bool:
-    state = _state(checkpoint)
-    return bool(state["global_step"] >= state["max_steps"])
 
 
 def _goes_on(folder: Path) -> str:

@@ -1,0 +1,42 @@
+"""A trained detector without pickles."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset, DatasetError
+
+
+class DetectorDataset(AbstractDataset[Any, Path]):
+    """Saves a `Detector` (``weights.safetensors``, ``detector.json``) atomically; loads its folder's path.
+
+    Example:
+        >>> dataset = DetectorDataset(filepath="data/06_models/detectors/yolo11m_label")
+        >>> dataset.save(detector)
+        >>> load_detector(dataset.load(), work_dir)
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def save(self, data: Any) -> None:
+        """Writes the detector beside its place and moves it there when it is whole."""
+        self._filepath.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._filepath.parent) as folder:
+            data.save_pretrained(f"{folder}/new")
+            if self._filepath.exists():
+                self._filepath.replace(f"{folder}/old")
+            Path(folder, "new").replace(self._filepath)
+
+    def load(self) -> Path:
+        """Folder of the detector."""
+        if not self._exists():
+            raise DatasetError(f"There is no detector at {self._filepath}.")
+        return self._filepath
+
+    def _exists(self) -> bool:
+        return (self._filepath / "weights.safetensors").is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}

@@ -1,0 +1,85 @@
+"""Nodes of baselines."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lng_kedro.detectors.data import training_samples
+from lng_kedro.detectors.model import Detector, detect, load_detector, read_about
+from lng_kedro.detectors.params import BaselinesParams, DetectorParams, TargetParams
+from lng_kedro.detectors.scores import AP, detector_metrics
+from lng_kedro.detectors.train import train_detector
+from lng_kedro.imaging import PhotoFolder
+from lng_kedro.results import of_split
+from lng_kedro.taxonomy import Taxonomy
+from lng_kedro.tracking import track_detector
+
+
+def train(
+    sft_samples: pd.DataFrame,
+    grpo_samples: pd.DataFrame,
+    test_samples: pd.DataFrame,
+    photos: PhotoFolder,
+    taxonomy: Taxonomy,
+    params: BaselinesParams,
+    chosen: DetectorParams,
+    target: TargetParams,
+) -> tuple[Detector, pd.DataFrame]:
+    """Trains a detector of one field on all training photos; MLflow is told under ``<name>.<field>``."""
+    samples = training_samples(test_samples, sft_samples, grpo_samples)
+    tracker = track_detector(f"{chosen.name}.{target.field}", samples, photos, params, chosen)
+    return train_detector(samples, photos, taxonomy, params, chosen, target, tracker)
+
+
+def predict(
+    samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy, params: BaselinesParams, folder: Path
+) -> pd.DataFrame:
+    """What a detector finds in each test photo, of any score, in the form of a stage's predictions."""
+    loaders = [partial(photos.load, photo_id) for photo_id in samples["photo_id"]]
+    found = list(detect(load_detector(folder, params.work_dir), loaders, taxonomy, params))
+    return pd.DataFrame(
+        {
+            "photo_id": samples["photo_id"].to_numpy(),
+            "text": "",
+            "objects": [json.dumps(objects) for objects in found],
+            "valid_json": True,
+            "schema_true": False,
+            "n_tokens": 0,
+            "finished": True,
+        }
+    )
+
+
+def score(
+    samples: pd.DataFrame,
+    photos: PhotoFolder,
+    taxonomy: Taxonomy,
+    label: pd.DataFrame,
+    quality: pd.DataFrame,
+    label_detector: Path,
+    quality_detector: Path,
+) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
+    """Figures of one architecture, as fractions: for the file and, in MLflow's form, for the run."""
+    said = {"label": label, "quality": quality}
+    for table in said.values():
+        if table["photo_id"].tolist() != samples["photo_id"].tolist():
+            raise ValueError("These predictions are of another test split: run baselines again")
+    abouts = {"label": read_about(label_detector), "quality": read_about(quality_detector)}
+    thresholds = {field: about.threshold for field, about in abouts.items()}
+    metrics = detector_metrics(
+        {field: [json.loads(text) for text in table["objects"]] for field, table in said.items()},
+        thresholds,
+        [json.loads(text) for text in samples["ground_truth"]],
+        taxonomy,
+    )
+    of_thresholds = {f"threshold_{field}": value for field, value in thresholds.items()}
+    name = abouts["label"].name
+    figures = metrics | of_thresholds
+    tracked = {f"{name}/{figure}": {"value": value, "step": 0} for figure, value in figures.items()}
+    about = {"name": name, **of_split(samples, photos, taxonomy)}
+    labels = {k.removeprefix(AP): {"ap_50": v} for k, v in metrics.items() if k.startswith(AP)}
+    document = {"about": about, "metrics": metrics, "intervals": {}, "labels": labels, **of_thresholds}
+    return document, tracked
