@@ -42,8 +42,8 @@ def table_ii(found):
     return table_2(found, FIELDS, PAPER, COMMAND)
 
 
-def table_iii(found, model="tiny"):
-    return stage_table(model, found, FIELDS, PAPER, COMMAND)
+def table_iii(found, model="tiny", **names):
+    return stage_table(model, found, FIELDS, PAPER, COMMAND, names)
 
 
 def test_table_2_sets_before_beside_after_and_ours_beside_the_papers():
@@ -116,6 +116,13 @@ def test_stage_table_compares_the_papers_model_and_detectors():
     assert ("SFT", "paper") in other.index
     assert ("SFT", "difference") not in other.index
     assert ("YOLOv11m", "difference") in other.index
+
+
+def test_a_smaller_detector_is_named_and_not_compared():
+    table = table_iii({"yolo11m": {"map_50": 0.5}}, yolo11m="YOLOv11n").set_index(["model", "figures"])
+    assert table.loc[("YOLOv11n", "ours"), "mAP@50"] == 50
+    assert table.loc[("YOLOv11m", "paper"), "mAP@50"] == 86.53
+    assert "difference" not in table.index.get_level_values("figures")
 
 
 def test_stage_table_says_how_to_fill_what_is_empty():

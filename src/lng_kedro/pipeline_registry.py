@@ -24,10 +24,12 @@ def register_pipelines() -> dict[str, Pipeline]:
         "evaluation": evaluated + _reported(evaluated),
     }
     ablation = grpo_training.create_ablation()
+    detectors = baselines.create_pipeline()
     return {
         "__default__": sum(pipelines.values(), start=Pipeline([])),
         **pipelines,
         "ablation": ablation + ablated + _reported(ablated),
+        "baselines": detectors + _reported(detectors),
         "reporting": reporting.create_pipeline(),
         "study": pipelines["data_processing"]
         + pipelines["sft_training"]
@@ -36,7 +38,6 @@ def register_pipelines() -> dict[str, Pipeline]:
         + evaluated
         + ablated,
         "study_table": reporting.create_study_table(),
-        "baselines": baselines.create_pipeline(),
         "base_model": base_model.create_pipeline(),
     }
 

@@ -27,7 +27,7 @@ def label_bars(metrics: Mapping[str, Mapping[str, Any]]) -> Any:
         below = [100 * (ap - low) for ap, (low, _) in zip(aps, ends, strict=True)]
         bars.append(
             graph_objects.Bar(
-                name=TITLES[stage],
+                name=document["about"].get("name", TITLES[stage]),
                 x=list(found),
                 y=[100 * ap for ap in aps],
                 error_y={"type": "data", "symmetric": False, "array": above, "arrayminus": below},

@@ -34,12 +34,38 @@ def match_photos(
     Raises:
         ValueError: the predictions are of other photos or another report schema.
     """
-    if problem := _foreign(predictions, samples, photos.hash_of_all(samples["photo_id"]), taxonomy):
-        raise ValueError(f"The stored predictions of '{stage}' are of {problem}: run its evaluation again")
+    check_predictions(predictions, samples, photos, taxonomy, stage)
     both = samples[["photo_id", "ground_truth"]].merge(predictions, on="photo_id", validate="1:1")
     also = {name: both[name].tolist() for name in ("valid_json", "schema_true")}
     said, meant = (both[name].map(json.loads).tolist() for name in ("objects", "ground_truth"))
     return Scores(said, meant, taxonomy, also)
+
+
+def prediction_hashes(samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy) -> dict[str, str]:
+    """What predictions are marked with: columns photos_sha256 and taxonomy_sha256."""
+    return {
+        "photos_sha256": photos.hash_of_all(samples["photo_id"]),
+        "taxonomy_sha256": taxonomy.digest,
+    }
+
+
+def check_predictions(
+    predictions: pd.DataFrame, samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy, who: str
+) -> None:
+    """Refuses stored predictions that are not of the present test photos.
+
+    Args:
+        predictions: marked with `prediction_hashes`.
+        samples: the test split.
+        photos: the processed photos.
+        taxonomy: the report schema.
+        who: made them, for the message.
+
+    Raises:
+        ValueError: they are of other photos or another report schema.
+    """
+    if problem := _foreign(predictions, len(samples), prediction_hashes(samples, photos, taxonomy)):
+        raise ValueError(f"The stored predictions of '{who}' are of {problem}: run its evaluation again")
 
 
 def metrics_document(
@@ -113,13 +139,13 @@ def current_predictions(
         photos: the processed photos.
         taxonomy: the report schema.
     """
-    photos_hash = photos.hash_of_all(samples["photo_id"])
+    expected = prediction_hashes(samples, photos, taxonomy)
     found = {}
     for stage in stages:
         if f"predictions_{stage}" not in stored:
             continue
         predictions = stored[f"predictions_{stage}"]()
-        if problem := _foreign(predictions, samples, photos_hash, taxonomy):
+        if problem := _foreign(predictions, len(samples), expected):
             logger.warning("Left out: the predictions of %s are of %s.", stage, problem)
         else:
             found[stage] = predictions
@@ -139,12 +165,10 @@ def of_split(samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy) -> 
     return {"data_sha256": data_hash(samples, photos), "taxonomy_sha256": taxonomy.digest}
 
 
-def _foreign(
-    predictions: pd.DataFrame, samples: pd.DataFrame, photos_hash: str, taxonomy: Taxonomy
-) -> str | None:
+def _foreign(predictions: pd.DataFrame, number: int, expected: Mapping[str, str]) -> str | None:
     """Of what else the predictions are; None where they are of the present photos."""
-    if len(predictions) != len(samples) or (predictions["photos_sha256"] != photos_hash).any():
+    if len(predictions) != number or (predictions["photos_sha256"] != expected["photos_sha256"]).any():
         return "other test photos"
-    if (predictions["taxonomy_sha256"] != taxonomy.digest).any():
+    if (predictions["taxonomy_sha256"] != expected["taxonomy_sha256"]).any():
         return "another report schema"
     return None

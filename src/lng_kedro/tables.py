@@ -35,6 +35,7 @@ OURS, PAPER, DIFFERENCE = "ours", "paper", "difference"
 
 Row = dict[str, float | None]
 
+MODEL = "model"
 WHOSE = "figures"
 TO_FILL = "to fill"
 BEFORE, AFTER = " before", " after"
@@ -82,12 +83,17 @@ def table_2(
             before, after = paper.table_2.get(model, {}).get(metric, (None, None))
             theirs |= {title + BEFORE: before, title + AFTER: after}
         to_fill = "" if {"base", "sft_grpo"} <= stages.keys() else f"{command} --params model={model}"
-        rows += _with_paper({"model": model}, ours, theirs, to_fill, compared=True)
+        rows += _with_paper((model, model), ours, theirs, to_fill, compared=True)
     return pd.DataFrame(rows)
 
 
 def stage_table(
-    model: str, found: Mapping[str, Metrics], fields: Sequence[str], paper: PaperParams, command: str
+    model: str,
+    found: Mapping[str, Metrics],
+    fields: Sequence[str],
+    paper: PaperParams,
+    command: str,
+    names: Mapping[str, str],
 ) -> pd.DataFrame:
     """Table III: what each training strategy brought, beside the detectors.
 
@@ -97,6 +103,7 @@ def stage_table(
         fields: the label and the metadata fields.
         paper: its figures.
         command: ``kedro run`` with what it needs here.
+        names: of detectors that stand for those of the paper; no difference to these is told.
 
     Returns:
         As `table_2`, a row a stage and detector.
@@ -107,27 +114,30 @@ def stage_table(
         ours = {name: _percent(found.get(row, {}), metric) for metric, name in columns.items()}
         theirs = {name: paper.table_3.get(row, {}).get(metric) for metric, name in columns.items()}
         to_fill = "" if row in found else f"{command} --pipeline {PIPELINES[row]}"
-        compared = row in DETECTORS or model == paper.model
-        rows += _with_paper({"model": title}, ours, theirs, to_fill, compared)
+        name = names.get(row, title)
+        compared = name == title if row in DETECTORS else model == paper.model
+        rows += _with_paper((name, title), ours, theirs, to_fill, compared)
     return pd.DataFrame(rows)
 
 
 def _with_paper(
-    name: Mapping[str, str],
+    names: tuple[str, str],
     ours: Row,
     theirs: Row,
     to_fill: str,
     compared: bool,
 ) -> list[dict[str, str | float | None]]:
-    rows: list[dict[str, str | float | None]] = [{**name, WHOSE: OURS, **ours, TO_FILL: to_fill}]
+    """`names` are ours and the paper's."""
+    name, its_name = names
+    rows: list[dict[str, str | float | None]] = [{MODEL: name, WHOSE: OURS, **ours, TO_FILL: to_fill}]
     if any(value is not None for value in theirs.values()):
-        rows.append({**name, WHOSE: PAPER, **theirs, TO_FILL: ""})
+        rows.append({MODEL: its_name, WHOSE: PAPER, **theirs, TO_FILL: ""})
     differences = {
         k: None if value is None or theirs[k] is None else round(value - theirs[k], 2)  # type: ignore[operator]
         for k, value in ours.items()
     }
     if compared and any(value is not None for value in differences.values()):
-        rows.append({**name, WHOSE: DIFFERENCE, **differences, TO_FILL: ""})
+        rows.append({MODEL: name, WHOSE: DIFFERENCE, **differences, TO_FILL: ""})
     return rows
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from lng_kedro.pipelines.baselines.nodes import score, train
+from lng_kedro.results import prediction_hashes
 from tests.detectors.conftest import LABEL, baselines_params, yolo
 
 ROOT = Path(__file__).parents[2]
@@ -111,7 +112,23 @@ def test_a_test_photo_among_the_training_photos_stops_it(tmp_path):
         )
 
 
-def test_predictions_of_another_split_are_refused(tmp_path):
-    samples = pd.DataFrame({"photo_id": ["a", "b"], "ground_truth": "[]"})
-    with pytest.raises(ValueError, match="These predictions are of another test split: run baselines again"):
-        score(samples, None, None, samples, samples[:1], tmp_path, tmp_path)
+def test_predictions_of_another_split_are_refused(samples, photos, taxonomy, tmp_path):
+    marked = samples.assign(objects="[]", **prediction_hashes(samples, photos, taxonomy))
+    with pytest.raises(ValueError, match="predictions of 'baselines' are of other test photos"):
+        score(samples, photos, taxonomy, marked, marked[:1], tmp_path, tmp_path)
+    other = marked.assign(taxonomy_sha256="another")
+    with pytest.raises(ValueError, match="another report schema"):
+        score(samples, photos, taxonomy, marked, other, tmp_path, tmp_path)
+
+
+def test_table_3_holds_the_detectors(data_dir):
+    table = pd.read_parquet(data_dir / "08_reporting/tiny_qwen2_5_vl/table_3.parquet")
+    ours = table[table["figures"] == "ours"].set_index("model")
+    for detector, name in DETECTORS.items():
+        document = json.loads((data_dir / f"08_reporting/metrics/detectors/{detector}.json").read_text())
+        assert ours.loc[name, "mAP@50"] == pytest.approx(100 * document["metrics"]["map_50"], abs=0.005)
+        assert ours.loc[name, "F1 quality"] == pytest.approx(
+            100 * document["metrics"]["f1_quality"], abs=0.005
+        )
+        assert ours.loc[name, "to fill"] == ""
+    assert ours.loc["SFT", "to fill"] == "kedro run --env test --pipeline evaluation"

@@ -13,7 +13,7 @@ from lng_kedro.detectors.params import BaselinesParams, DetectorParams, TargetPa
 from lng_kedro.detectors.scores import AP, detector_metrics
 from lng_kedro.detectors.train import train_detector
 from lng_kedro.imaging import PhotoFolder
-from lng_kedro.results import of_split
+from lng_kedro.results import check_predictions, of_split, prediction_hashes
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.tracking import track_detector
 
@@ -49,6 +49,7 @@ def predict(
             "schema_true": False,
             "n_tokens": 0,
             "finished": True,
+            **prediction_hashes(samples, photos, taxonomy),
         }
     )
 
@@ -62,17 +63,20 @@ def score(
     label_detector: Path,
     quality_detector: Path,
 ) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
-    """Figures of one architecture, as fractions: for the file and, in MLflow's form, for the run."""
+    """Figures of one architecture, as fractions: for the file and, in MLflow's form, for the run.
+
+    Raises:
+        ValueError: the predictions are of other photos or another report schema.
+    """
     said = {"label": label, "quality": quality}
     for table in said.values():
-        if table["photo_id"].tolist() != samples["photo_id"].tolist():
-            raise ValueError("These predictions are of another test split: run baselines again")
+        check_predictions(table, samples, photos, taxonomy, "baselines")
     abouts = {"label": read_about(label_detector), "quality": read_about(quality_detector)}
     thresholds = {field: about.threshold for field, about in abouts.items()}
     metrics = detector_metrics(
-        {field: [json.loads(text) for text in table["objects"]] for field, table in said.items()},
+        {field: _in_order(table, samples) for field, table in said.items()},
         thresholds,
-        [json.loads(text) for text in samples["ground_truth"]],
+        samples["ground_truth"].map(json.loads).tolist(),
         taxonomy,
     )
     of_thresholds = {f"threshold_{field}": value for field, value in thresholds.items()}
@@ -83,3 +87,8 @@ def score(
     labels = {k.removeprefix(AP): {"ap_50": v} for k, v in metrics.items() if k.startswith(AP)}
     document = {"about": about, "metrics": metrics, "intervals": {}, "labels": labels, **of_thresholds}
     return document, tracked
+
+
+def _in_order(predictions: pd.DataFrame, samples: pd.DataFrame) -> list[list[dict[str, Any]]]:
+    objects = predictions.set_index("photo_id")["objects"].loc[samples["photo_id"]]
+    return objects.map(json.loads).tolist()

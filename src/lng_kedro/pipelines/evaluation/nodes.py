@@ -14,7 +14,7 @@ from lng_kedro.pipelines.evaluation.params import EvaluationParams, StageParams
 from lng_kedro.pipelines.evaluation.schemas import Predictions
 from lng_kedro.prompts import chat_prompt
 from lng_kedro.report import parse_report, to_objects
-from lng_kedro.results import match_photos, metrics_document
+from lng_kedro.results import match_photos, metrics_document, prediction_hashes
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.vlm.answers import adapter_hash, answer_file, answers_on_disk
 from lng_kedro.vlm.generate import Answer
@@ -34,10 +34,7 @@ def predict(
     """What a stage says about each test photo, as `schemas.Predictions`; goes on where it was cut off."""
     vlm = load_vlm(vlm_params, adapter=adapter)
     prompt = chat_prompt(taxonomy, vlm.frame, stage.reasoning)
-    about = {
-        "photos_sha256": photos.hash_of_all(samples["photo_id"]),
-        "taxonomy_sha256": taxonomy.digest,
-    }
+    about = prediction_hashes(samples, photos, taxonomy)
     asked = [vlm_params.fingerprint(), json.dumps(prompt), str(params.max_new_tokens), adapter_hash(adapter)]
     file = answer_file(params.work_dir, *asked, *about.values(), *samples["photo_id"])
     loaders = [partial(photos.load, photo_id) for photo_id in samples["photo_id"]]

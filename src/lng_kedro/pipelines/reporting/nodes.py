@@ -57,16 +57,18 @@ def tables(
         params: how the commands that fill a row begin.
         paper: its figures.
     """
+    documents = current_metrics(stored, samples, photos, taxonomy)
     found = {
-        model: {stage: document["metrics"] for stage, document in documents.items()}
-        for model, documents in current_metrics(stored, samples, photos, taxonomy).items()
+        model: {stage: document["metrics"] for stage, document in of_model.items()}
+        for model, of_model in documents.items()
     }
+    names = {name: document["about"]["name"] for name, document in documents.get(DETECTORS, {}).items()}
     fields = (LABEL, *taxonomy.field_names)
     detectors = found.pop(DETECTORS, {})
-    of_model = found.get(vlm_params.model, {}) | detectors
+    strategies = found.get(vlm_params.model, {}) | detectors
     return (
         table_2(found, fields, paper, params.command),
-        stage_table(vlm_params.model, of_model, fields, paper, params.command),
+        stage_table(vlm_params.model, strategies, fields, paper, params.command, names),
     )
 
 
