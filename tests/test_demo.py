@@ -174,13 +174,11 @@ def test_the_notebook_is_shown_with_what_it_says():
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
-    assert all(cell.outputs for cell in code[1:])
-    assert not [
-        o
-        for cell in code
-        for o in cell.outputs
-        if o.output_type in ("error", "stream") and o.get("name") != "stdout"
-    ]
+    outputs = [output for cell in code for output in cell.outputs]
+    assert len(outputs) >= 9
+    # Nothing but what is printed and shown: no warning, no progress bar, no path of a machine.
+    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+    assert "site-packages" not in NOTEBOOK.read_text()
 
 
 def test_ablation_fills_its_row(data_dir):

@@ -160,8 +160,8 @@ def readable(table: pd.DataFrame, arrow: str = "→") -> pd.DataFrame:
 def to_markdown(table: pd.DataFrame) -> str:
     """GitHub's Markdown."""
     text = readable(table)
-    right = ["left", "left", *["right"] * (len(text.columns) - 2)]
-    return text.to_markdown(index=False, colalign=right, disable_numparse=True) + "\n"
+    sides = ["left" if name in (MODEL, WHOSE, TO_FILL) else "right" for name in text.columns]
+    return text.to_markdown(index=False, colalign=sides, disable_numparse=True) + "\n"
 
 
 def to_latex(table: pd.DataFrame, caption: str, label: str) -> str:
