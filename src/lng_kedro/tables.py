@@ -84,7 +84,8 @@ def table_2(
             theirs |= {title + BEFORE: before, title + AFTER: after}
         to_fill = "" if {"base", "sft_grpo"} <= stages.keys() else f"{command} --params model={model}"
         rows += _with_paper((model, model), ours, theirs, to_fill, compared=True)
-    return pd.DataFrame(rows)
+    figures = [title + when for title in columns.values() for when in (BEFORE, AFTER)]
+    return pd.DataFrame(rows, columns=[MODEL, WHOSE, *figures, TO_FILL])
 
 
 def stage_table(

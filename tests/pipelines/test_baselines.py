@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from lng_kedro.pipelines.baselines.nodes import score, train
+from lng_kedro.pipelines.evaluation.schemas import Predictions
 from lng_kedro.results import prediction_hashes
 from tests.detectors.conftest import LABEL, baselines_params, yolo
 
@@ -65,9 +66,7 @@ def test_predictions_have_the_columns_of_a_stages(data_dir):
         for target in ("label", "quality"):
             file = data_dir / f"07_model_output/detectors/predictions_{detector}_{target}.parquet"
             found = pd.read_parquet(file)
-            assert list(found) == [
-                *("photo_id", "text", "objects", "valid_json", "schema_true", "n_tokens", "finished")
-            ]
+            Predictions.validate(found)
             assert found["photo_id"].tolist() == samples["photo_id"].tolist()
             assert (found["text"] == "").all() and found["valid_json"].all() and found["finished"].all()
             assert not found["schema_true"].any() and (found["n_tokens"] == 0).all()
