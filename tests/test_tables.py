@@ -7,6 +7,7 @@ from lng_kedro.tables import (
     STAGES,
     PaperParams,
     readable,
+    readable_comparisons,
     stage_table,
     study_table,
     table_2,
@@ -153,6 +154,21 @@ def test_readable_joins_before_and_after():
     assert list(text.loc[1])[:4] == ["gemma_3_4b", "paper", "39.32 → 85.61", "13.88 → 84.91"]
     assert list(text.loc[0])[2:5] == ["12.35 → ?", "100.00 → ?", "0.00 → ?"]
     assert text.loc[1, "F1 quality"] == ""
+
+
+def test_readable_comparisons():
+    rows = [
+        ("base", "sft", "map_50", 0.618, 0.58, 0.65, 0.002),
+        ("base", "sft", "f1_label", -0.004, -0.02, 0.01, 0.6),
+        ("base", "sft", "ap_50/crack", 0.1, 0, 0.2, 0.05),
+        ("sft", "sft_grpo", "map_50", 0.029, 0.001, 0.05, 0.049),
+    ]
+    columns = ["first", "second", "figure", "difference", "low", "high", "p"]
+    text = readable_comparisons(pd.DataFrame(rows, columns=columns), FIELDS)
+    assert list(text.columns) == ["stages", "mAP@50", "F1 label", "F1 quality"]
+    assert list(text.loc[0])[:3] == ["Base → SFT", "+61.8* (58.0 to 65.0)", "-0.4 (-2.0 to 1.0)"]
+    assert list(text.loc[1])[:2] == ["SFT → SFT+GRPO", "+2.9* (0.1 to 5.0)"]
+    assert readable_comparisons(pd.DataFrame(columns=columns), FIELDS).empty
 
 
 def test_markdown_reads_back():

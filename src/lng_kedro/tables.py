@@ -158,6 +158,24 @@ def readable(table: pd.DataFrame, arrow: str = "→") -> pd.DataFrame:
     return text.loc[:, (text != "").any() | text.columns.isin(list(text.columns[:2]))]
 
 
+def readable_comparisons(comparisons: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
+    """Differences between stages as text: in per cent, with the 95 % interval, starred where p is below 0.05.
+
+    Args:
+        comparisons: first, second, figure, difference, low, high, p (fractions), a row a pair and figure.
+        fields: the label and the metadata fields.
+    """
+    titles = {"map_50": DETECTION["map_50"], **{f"f1_{field}": f"F1 {field}" for field in fields}}
+    rows: dict[str, dict[str, str]] = {}
+    for found in comparisons[comparisons["figure"].isin(titles)].to_dict("records"):
+        stages = f"{STAGES[found['first']]} → {STAGES[found['second']]}"
+        difference, low, high = (100 * found[name] for name in ("difference", "low", "high"))
+        star = "*" if found["p"] < 0.05 else ""
+        text = f"{difference:+.1f}{star} ({low:.1f} to {high:.1f})"
+        rows.setdefault(stages, {"stages": stages})[titles[found["figure"]]] = text
+    return pd.DataFrame(list(rows.values()), columns=["stages", *titles.values()])
+
+
 def to_markdown(table: pd.DataFrame) -> str:
     """GitHub's Markdown."""
     text = readable(table)

@@ -92,8 +92,9 @@ def test_an_empty_split_has_predictions_metrics_and_tables(test_split, photos, t
     split = nothing, photos, taxonomy
     second, third = reporting.tables(stored, *split, vlm_params, REPORTING, PAPER)
     predictions = {"predictions_sft": lambda: found, "predictions_base": lambda: found}
-    assert reporting.comparisons(predictions, *split, REPORTING).empty
-    html = reporting.page(stored, predictions, {}, *split, second, third, vlm_params, REPORTING)
+    compared = reporting.comparisons(predictions, *split, REPORTING)
+    assert compared.empty
+    html = reporting.page(stored, predictions, {}, *split, second, third, compared, vlm_params, REPORTING)
     assert "0 test photos" in html
     reporting.plots(stored, *split, vlm_params)
 
@@ -110,10 +111,10 @@ def test_a_stage_without_any_report_has_figures(test_split, photos, taxonomy, vl
     assert document["labels"]["crack"]["precision_50"] is None
     split = test_split, photos, taxonomy
     stored = {"tiny/sft": lambda: document}
+    predictions = {"predictions_sft": lambda: found, "predictions_base": lambda: found}
     tables = reporting.tables(stored, *split, vlm_params, REPORTING, PAPER)
-    page = reporting.page(
-        stored, {"predictions_sft": lambda: found}, {}, *split, *tables, vlm_params, REPORTING
-    )
+    compared = reporting.comparisons(predictions, *split, REPORTING)
+    page = reporting.page(stored, predictions, {}, *split, *tables, compared, vlm_params, REPORTING)
     assert "report" in page
 
 
@@ -123,9 +124,10 @@ def test_nothing_evaluated_yet_has_tables_that_say_how(test_split, photos, taxon
     assert second.empty
     assert (third["to fill"] != "").all()
     assert all(reporting.texts(second, third, vlm_params))
-    assert reporting.comparisons({}, *split, REPORTING).empty
+    compared = reporting.comparisons({}, *split, REPORTING)
+    assert compared.empty
     reporting.plots({}, *split, vlm_params)
-    assert "crack" in reporting.page({}, {}, {}, *split, second, third, vlm_params, REPORTING)
+    assert "crack" in reporting.page({}, {}, {}, *split, second, third, compared, vlm_params, REPORTING)
 
 
 def test_comparisons_pair_all_stages(test_split, photos, taxonomy):

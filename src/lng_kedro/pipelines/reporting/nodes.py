@@ -17,6 +17,7 @@ from lng_kedro.tables import (
     STAGES,
     PaperParams,
     readable,
+    readable_comparisons,
     stage_table,
     study_table,
     table_2,
@@ -150,6 +151,7 @@ def page(
     taxonomy: Taxonomy,
     table_2: pd.DataFrame,
     table_3: pd.DataFrame,
+    comparisons: pd.DataFrame,
     vlm_params: VlmParams,
     params: ReportingParams,
 ) -> str:
@@ -164,15 +166,21 @@ def page(
         taxonomy: gives the labels to filter by.
         table_2: of all models.
         table_3: of this model.
+        comparisons: of its stages.
         vlm_params: gives the model in use.
         params: where the photos are.
     """
     split = test_samples, photos, taxonomy
     metrics: Mapping[str, Document] = current_metrics(all_metrics, *split).get(vlm_params.model, {})
+    fields = (LABEL, *taxonomy.field_names)
     html = render_page(
         vlm_params.model,
         taxonomy,
-        {"Table II": readable(table_2), "Table III": readable(table_3)},
+        {
+            "Table II": readable(table_2),
+            "Table III": readable(table_3),
+            "Differences between stages": readable_comparisons(comparisons, fields),
+        },
         {name: load() for name, load in all_histories.items()},
         test_samples,
         current_predictions(all_predictions, STAGES, *split),

@@ -17,7 +17,7 @@ def create_pipeline(after: Sequence[str] = ()) -> Pipeline:
     """
     stored = ["all_metrics", *SPLIT, "params:vlm", "params:reporting"]
     page = {name: name for name in ("all_metrics", "all_predictions", "all_histories", *SPLIT)}
-    page |= {"table_2": "table_2", "table_3": "table_3"}
+    page |= {name: name for name in ("table_2", "table_3", "comparisons")}
     page |= {"vlm_params": "params:vlm", "params": "params:reporting"}
     return Pipeline(
         [
