@@ -187,7 +187,8 @@ def page(
         metrics,
         params.photos,
     )
-    logger.info(
-        "The report page is ready (catalog entry report_page). What it says:\n%s", to_markdown(table_3)
-    )
+    for stage, document in metrics.items():
+        found = {k: f"{100 * document['metrics'][k]:.1f}" for k in ("map_50", f"f1_{LABEL}", "valid_json")}
+        logger.info("%s of %s, per cent: %s", STAGES[stage], vlm_params.model, found)
+    logger.info("Open the page (catalog entry report_page) in a browser.")
     return html
