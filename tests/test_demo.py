@@ -76,7 +76,8 @@ def table_3(data_dir):
 def test_table_3_says_how_to_fill_what_is_missing(data_dir):
     to_fill = table_3(data_dir)["to fill"]
     assert to_fill.index.tolist()[:4] == ["Base", "SFT", "GRPO", "SFT+GRPO"]
-    assert to_fill["GRPO"] == "kedro run --env test --pipeline ablation"
+    given = f"model={MODEL},data_dir={data_dir}"
+    assert to_fill["GRPO"] == f"kedro run --env test --pipeline ablation --params {given}"
     assert (to_fill[["Base", "SFT", "SFT+GRPO"]] == "").all()
 
 
@@ -194,7 +195,7 @@ def test_ablation_fills_its_row(data_dir):
 
 def test_metrics_need_no_model(data_dir):
     """From stored predictions alone, whose answers are not kept any more."""
-    assert not list((data_dir / "07_model_output" / MODEL / "answers").iterdir())
+    assert not list((data_dir / "07_model_output" / MODEL / "answers").rglob("*.jsonl"))
     before = document(data_dir, "sft")
     metrics = data_dir / "08_reporting/metrics" / MODEL / "sft.json"
     metrics.unlink()

@@ -197,6 +197,7 @@ def test_a_truth_of_no_label_is_refused(taxonomy, truth):
         (-0.2, -3.5, 1),
         (-3.5, -0.2, 1 / 2),
         (-0.5, float("-1e9"), 1),
+        (-0.5, float("nan"), 1),
     ],
 )
 def test_map_50_ranks_by_score(taxonomy, hit, false, expected):

@@ -3,7 +3,6 @@
 import json
 import logging
 
-import pandas as pd
 import pytest
 
 from lng_kedro.results import current_metrics, current_predictions, match_photos, metrics_document
@@ -60,7 +59,7 @@ def test_predictions_of_another_schema_are_refused(predictions, samples, photos,
 def test_an_empty_split_has_figures(predictions, samples, photos, taxonomy):
     nothing = predictions[:0].assign(photos_sha256=[], taxonomy_sha256=[])
     scores = match_photos(nothing, samples[:0], photos, taxonomy, "sft")
-    document = metrics_document(scores, samples[:0], photos, {})
+    document = metrics_document(scores, nothing, samples[:0], photos, {})
     assert document["about"]["photos"] == 0
     assert document["metrics"]["map_50"] == 1
     json.dumps(document, allow_nan=False)
@@ -69,7 +68,7 @@ def test_an_empty_split_has_figures(predictions, samples, photos, taxonomy):
 def test_the_document(predictions, samples, photos, taxonomy):
     scores = match_photos(predictions, samples, photos, taxonomy, "sft")
     intervals = {"map_50": (0.9, 1.0), "ap_50/crack": (float("nan"), float("nan"))}
-    document = metrics_document(scores, samples, photos, intervals)
+    document = metrics_document(scores, predictions, samples, photos, intervals)
     assert document["about"]["objects"] == 8
     assert document["intervals"] == {"map_50": [0.9, 1.0]}
     assert document["labels"]["welding"]["n_true"] == 1
@@ -103,7 +102,15 @@ def test_stages_come_in_their_order_and_others_are_left_out(predictions, samples
     assert "predictions of sft are of other test photos" in caplog.text
 
 
+def test_what_an_earlier_version_stored_is_left_out(predictions, samples, photos, taxonomy, caplog):
+    with caplog.at_level(logging.WARNING):
+        assert current_metrics({"gemma/sft": lambda: {"map_50": 0.5}}, samples, photos, taxonomy) == {}
+        old = {"predictions_sft": lambda: predictions.drop(columns="photos_sha256")}
+        assert current_predictions(old, STAGES, samples, photos, taxonomy) == {}
+    assert "gemma/sft" in caplog.text
+    assert "predictions of sft are of an earlier version" in caplog.text
+
+
 def test_relabelled_photos_need_no_new_predictions(predictions, samples, photos, taxonomy):
     relabelled = samples.assign(ground_truth="[]")
     assert match_photos(predictions, relabelled, photos, taxonomy, "sft").figures()["f1_50"] == 0
-    assert isinstance(predictions, pd.DataFrame)

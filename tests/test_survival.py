@@ -129,7 +129,7 @@ def test_a_killed_evaluation_redoes_one_batch_at_most(processed: Path, tmp_path:
     """Fifteen photos, four a batch: killed after the first, interrupted after the second or later."""
     folder = tmp_path / "data"
     shutil.copytree(processed, folder)
-    answers = folder / "07_model_output" / MODEL / "answers"
+    answers = folder / "07_model_output" / MODEL / "answers/base"
 
     def written(number: int) -> Callable[[], object]:
         return lambda: sum(len(file.read_bytes().splitlines()) for file in answers.glob("*.part")) >= number

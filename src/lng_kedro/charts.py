@@ -101,7 +101,7 @@ def _titles(name: str, columns: Sequence[str]) -> dict[str, str]:
     """Logged figure -> title; GRPO's loss says nothing about how well it does."""
     training = TRAININGS[name]
     if name == "sft":
-        return {"loss": f"{training}: loss"}
+        return {"loss": f"{training}: loss"} if "loss" in columns else {}
     titles = {"reward": f"{training}: reward, weighted sum"} if "reward" in columns else {}
     for column in columns:
         if column.startswith(REWARD_PREFIX) and column.endswith(REWARD_SUFFIX):

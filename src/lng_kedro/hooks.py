@@ -6,6 +6,7 @@ import re
 from collections.abc import Generator
 from hashlib import sha256
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,9 +14,10 @@ from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol, MemoryDataset
-from kedro.pipeline import Pipeline
+from kedro.pipeline import Node, Pipeline
 from kedro.validation.exceptions import ParameterValidationError
 
+from lng_kedro.detectors.train import work_folder
 from lng_kedro.processes import rank, world_size
 from lng_kedro.tracking import register_adapter
 from lng_kedro.training.run import TrainingStopped, forget_finished
@@ -120,8 +122,18 @@ class TrainingHooks:
 
         if mlflow.active_run():
             mlflow.delete_tag(self.UNFINISHED)
-        for name in pipeline.inputs() & {*STAGES, BASELINES}:
-            forget_finished(catalog.load(name).work_dir)
+        for node in pipeline.only_nodes_with_tags("train").nodes:
+            if {*STAGES, BASELINES} & set(node.inputs):
+                forget_finished(_work_folder(node, catalog))
+
+
+def _work_folder(node: Node, catalog: CatalogProtocol[Any, Any]) -> Path:
+    """Where the checkpoints of a training node lie."""
+    given = {name.partition(".")[0]: catalog.load(name) for name in node.inputs if name.startswith("params:")}
+    if BASELINES in given:
+        return work_folder(given[BASELINES], given["params:detectors"], given["params:targets"])
+    (params,) = (given[name] for name in STAGES & given.keys())
+    return Path(params.work_dir)
 
 
 class StopHooks:
@@ -141,8 +153,10 @@ class EvaluationHooks:
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> None:
         """The same command, given again, starts anew."""
-        if "params:evaluation" in pipeline.inputs() and pipeline.only_nodes_with_tags("predict").nodes:
-            forget_answers(catalog.load("params:evaluation").work_dir)
+        for name in pipeline.only_nodes_with_tags("predict").inputs():
+            if name.startswith("params:stages."):
+                folder = catalog.load("params:evaluation").work_dir / catalog.load(name).name
+                forget_answers(folder)
 
 
 def _fingerprint(run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> str:

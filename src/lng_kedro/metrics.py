@@ -9,6 +9,7 @@ weighting of them, which is what subsets and resamples of a test split are.
 
 import contextlib
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,7 +87,8 @@ class Scores:
         for photo, findings in enumerate(self._true):
             if any(finding.label is None for finding in findings):
                 raise ValueError(f"the truth of photo {photo} holds a label that the taxonomy does not")
-        self._said = [[float(o.get("score", 1.0)) for o in objects] for objects in predictions]
+        # Not a number would be sorted above all.
+        self._said = [[_number(o.get("score", 1.0)) for o in objects] for objects in predictions]
         self._n_predicted = np.array([len(found) for found in self._predicted], dtype=float)
         self._n_true = np.array([len(found) for found in self._true], dtype=float)
         both = list(zip(self._predicted, self._true, strict=True))
@@ -199,8 +201,8 @@ class Scores:
         places = {value: i for i, value in enumerate((*self.taxonomy.choices(field), None))}
         matrix = np.zeros((len(places), len(places)), dtype=int)
         for predicted, true, pairs in zip(self._predicted, self._true, self._pairs, strict=True):
-            said = [places[_value(finding, field)] for finding in predicted]
-            meant = [places[_value(finding, field)] for finding in true]
+            said = [places[value_of(finding, field)] for finding in predicted]
+            meant = [places[value_of(finding, field)] for finding in true]
             for i, j in pairs:
                 matrix[meant[j], said[i]] += 1
             for i in set(range(len(said))) - {i for i, _ in pairs}:
@@ -241,12 +243,12 @@ class Scores:
         predicted, true, hits = (np.zeros((len(self._true), len(places))) for _ in range(3))
         for photo, (found, meant) in enumerate(zip(self._predicted, self._true, strict=True)):
             for finding in found:
-                predicted[photo, places[_value(finding, field)]] += 1
+                predicted[photo, places[value_of(finding, field)]] += 1
             for finding in meant:
-                true[photo, places[_value(finding, field)]] += 1
+                true[photo, places[value_of(finding, field)]] += 1
             for i, j in pairs[photo]:
-                value = _value(found[i], field)
-                if value is not None and value == _value(meant[j], field):
+                value = value_of(found[i], field)
+                if value is not None and value == value_of(meant[j], field):
                     hits[photo, places[value]] += 1
         return _Counts(hits, predicted, true)
 
@@ -411,5 +413,10 @@ def _untied(scores: Sequence[float]) -> list[float]:
     return [float(rank) for rank in ranks]
 
 
-def _value(finding: Finding, field: str) -> str | None:
+def _number(score: float) -> float:
+    return -math.inf if math.isnan(score) else float(score)
+
+
+def value_of(finding: Finding, field: str) -> str | None:
+    """A finding's label, or its value of a metadata field; None where it is none that is allowed."""
     return finding.label if field == LABEL else finding.values[field]

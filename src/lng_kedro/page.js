@@ -55,7 +55,7 @@ const photos = data.samples.map(([id, label, truth, answers]) => {
   });
   return photo;
 });
-const byId = new Map(photos.map((photo) => [photo.id, photo]));
+const byId = new Map(photos.map((photo) => [photo.id.normalize(), photo]));
 const present = new Set(photos.flatMap((photo) => photo.said.flatMap((said) => [...said.labels.keys()])));
 const labels = data.words.slice(0, data.labels).map((name, number) => [name, number]);
 if (present.has(-1)) labels.push([NO_LABEL, -1]);
@@ -68,15 +68,15 @@ const state = { ...DEFAULTS };
 function readHash() {
   const given = new URLSearchParams(location.hash.slice(1));
   Object.assign(state, DEFAULTS);
-  for (const [key, value] of given) if (key in DEFAULTS) state[key] = value;
+  for (const [key, value] of given) if (Object.hasOwn(DEFAULTS, key)) state[key] = value;
   const stages = data.stages.map(([stage]) => stage);
   if (!stages.includes(state.stage)) state.stage = DEFAULTS.stage;
   if (!stages.includes(state.beside) || state.beside === state.stage) state.beside = '';
   if (!labels.some(([name]) => name === state.label)) state.label = '';
   if (!CHOICES.some(([name]) => name === state.kind)) state.kind = '';
   if (!['mistakes', 'score'].includes(state.sort)) state.sort = '';
-  if (!(state.matrix in data.confusion)) state.matrix = DEFAULTS.matrix;
-  if (!(state.field in (data.confusion[state.matrix] ?? {}))) state.field = DEFAULTS.field;
+  if (!Object.hasOwn(data.confusion, state.matrix)) state.matrix = DEFAULTS.matrix;
+  if (!Object.hasOwn(data.confusion[state.matrix] ?? {}, state.field)) state.field = DEFAULTS.field;
 }
 
 function hash(changes = {}) {
@@ -193,7 +193,7 @@ function showList() {
   chosen = found.chosen;
   drawn = 0;
   showFilters(found.counts);
-  const unknown = state.photo && !byId.has(state.photo) ? ` There is no photo ${state.photo}.` : '';
+  const unknown = state.photo && !byId.has(state.photo.normalize()) ? ` There is no photo ${state.photo}.` : '';
   $('status').textContent = photos.length
     ? `${chosen.length.toLocaleString('en')} of ${photos.length.toLocaleString('en')} photos.${unknown}` : '';
   $('cards').replaceChildren();
@@ -216,7 +216,7 @@ function plain(f) {
 }
 
 function showDetail() {
-  const photo = byId.get(state.photo);
+  const photo = byId.get(state.photo.normalize());
   if (!photo) {
     if (detail.open) detail.close();
     return;
@@ -252,7 +252,7 @@ function openPhoto(id) {
 }
 
 function walk(by) {
-  const next = chosen[chosen.indexOf(byId.get(state.photo)) + by];
+  const next = chosen[chosen.indexOf(byId.get(state.photo.normalize())) + by];
   if (!next) return;
   state.photo = next.id;
   history.replaceState(null, '', hash());
@@ -264,7 +264,7 @@ function closePhoto() {
   state.photo = '';
   history.replaceState(null, '', hash());
   detail.close();
-  const place = chosen.indexOf(byId.get(id));
+  const place = chosen.indexOf(byId.get(id.normalize()));
   while (drawn <= place) more();
   const link = [...$('cards').querySelectorAll('[data-photo]')].find((a) => a.dataset.photo === id);
   link?.focus();

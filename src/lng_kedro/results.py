@@ -35,10 +35,22 @@ def match_photos(
         ValueError: the predictions are of other photos or another report schema.
     """
     check_predictions(predictions, samples, photos, taxonomy, stage)
-    both = samples[["photo_id", "ground_truth"]].merge(predictions, on="photo_id", validate="1:1")
-    also = {name: both[name].tolist() for name in ("valid_json", "schema_true")}
-    said, meant = (both[name].map(json.loads).tolist() for name in ("objects", "ground_truth"))
-    return Scores(said, meant, taxonomy, also)
+    found = predictions.set_index("photo_id").loc[samples["photo_id"]]
+    also = {name: found[name].tolist() for name in ("valid_json", "schema_true")}
+    meant = samples["ground_truth"].map(json.loads).tolist()
+    return Scores(objects_of(predictions, samples), meant, taxonomy, also)
+
+
+def objects_of(predictions: pd.DataFrame, samples: pd.DataFrame) -> list[list[dict[str, Any]]]:
+    """Predicted objects of each photo, in the order of the test split."""
+    texts = predictions.set_index("photo_id")["objects"].loc[samples["photo_id"]]
+    return [json.loads(text) for text in texts]
+
+
+def predictions_hash(predictions: pd.DataFrame) -> str:
+    """SHA-256 of what was said of each photo, in whatever order: which predictions metrics are of."""
+    said = sorted(predictions["photo_id"] + " " + predictions["objects"])
+    return sha256("\n".join(said).encode()).hexdigest()
 
 
 def prediction_hashes(samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy) -> dict[str, str]:
@@ -69,19 +81,24 @@ def check_predictions(
 
 
 def metrics_document(
-    scores: Scores, samples: pd.DataFrame, photos: PhotoFolder, intervals: Mapping[str, tuple[float, float]]
+    scores: Scores,
+    predictions: pd.DataFrame,
+    samples: pd.DataFrame,
+    photos: PhotoFolder,
+    intervals: Mapping[str, tuple[float, float]],
 ) -> dict[str, Any]:
     """All that is stored of a stage's figures, ready for JSON.
 
     Returns:
-        ``about`` (numbers of photos and objects; hashes of the test split with its truth, and of the report
-        schema), ``metrics`` (see `Scores`), ``intervals`` (figure -> 95 % interval), ``labels``, ``sizes``,
-        ``numbers`` and ``confusion`` (see the methods of `Scores`).
+        ``about`` (numbers of photos and objects; hashes of the predictions, of the test split with its truth
+        and of the taxonomy), ``metrics`` (see `Scores`), ``intervals`` (figure -> 95 % interval), ``labels``,
+        ``sizes``, ``numbers`` and ``confusion`` (see the methods of `Scores`).
     """
     return {
         "about": {
             "photos": scores.n_photos,
             "objects": scores.n_objects,
+            "predictions_sha256": predictions_hash(predictions),
             **of_split(samples, photos, scores.taxonomy),
         },
         "metrics": scores.figures(),
@@ -114,10 +131,10 @@ def current_metrics(
     for name, load in sorted(stored.items()):
         document = load()
         model, _, stage = name.partition("/")
-        if {key: document["about"][key] for key in expected} == expected:
+        if expected.items() <= document.get("about", {}).items():
             found.setdefault(model, {})[stage] = document
         else:
-            logger.warning("Left out: the metrics of %s are of another test split or report schema.", name)
+            logger.warning("Left out: the metrics of %s are of another test split or taxonomy.", name)
     return found
 
 
@@ -162,11 +179,14 @@ def data_hash(samples: pd.DataFrame, photos: PhotoFolder) -> str:
 
 def of_split(samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy) -> dict[str, str]:
     """Hashes of a test split with its truth, and of the report schema: what a figure is of."""
-    return {"data_sha256": data_hash(samples, photos), "taxonomy_sha256": taxonomy.digest}
+    whole = sha256(taxonomy.model_dump_json().encode()).hexdigest()
+    return {"data_sha256": data_hash(samples, photos), "taxonomy_sha256": whole}
 
 
 def _foreign(predictions: pd.DataFrame, number: int, expected: Mapping[str, str]) -> str | None:
     """Of what else the predictions are; None where they are of the present photos."""
+    if not expected.keys() <= set(predictions.columns):
+        return "an earlier version"
     if len(predictions) != number or (predictions["photos_sha256"] != expected["photos_sha256"]).any():
         return "other test photos"
     if (predictions["taxonomy_sha256"] != expected["taxonomy_sha256"]).any():

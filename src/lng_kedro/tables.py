@@ -1,6 +1,7 @@
 """Tables II and III of the paper, from stored metrics, with the paper's figures beside ours; in per cent."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from statistics import mean, stdev
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pandas as pd
 from lng_kedro.params import Params
 
 Metrics = Mapping[str, float]
+Command = Callable[[str, str | None], str]
 
 STAGES = {"base": "Base", "sft": "SFT", "grpo": "GRPO", "sft_grpo": "SFT+GRPO"}
 """Stage of a language model -> its name in tables."""
@@ -56,7 +58,7 @@ class PaperParams(Params):
 
 
 def table_2(
-    found: Mapping[str, Mapping[str, Metrics]], fields: Sequence[str], paper: PaperParams, command: str
+    found: Mapping[str, Mapping[str, Metrics]], fields: Sequence[str], paper: PaperParams, command: Command
 ) -> pd.DataFrame:
     """Models before and after SFT+GRPO.
 
@@ -64,7 +66,7 @@ def table_2(
         found: model -> stage -> metrics (fractions).
         fields: the label and the metadata fields.
         paper: its figures.
-        command: ``kedro run`` with what it needs here.
+        command: of a model and a pipeline, or of all pipelines (None): what fills an empty row.
 
     Returns:
         For each model of the paper and each found a row of our figures, one of the paper's and one of the
@@ -82,7 +84,7 @@ def table_2(
             ours[title + AFTER] = _percent(stages.get("sft_grpo", {}), metric)
             before, after = paper.table_2.get(model, {}).get(metric, (None, None))
             theirs |= {title + BEFORE: before, title + AFTER: after}
-        to_fill = "" if {"base", "sft_grpo"} <= stages.keys() else f"{command} --params model={model}"
+        to_fill = "" if {"base", "sft_grpo"} <= stages.keys() else command(model, None)
         rows += _with_paper((model, model), ours, theirs, to_fill, compared=True)
     figures = [title + when for title in columns.values() for when in (BEFORE, AFTER)]
     return pd.DataFrame(rows, columns=[MODEL, WHOSE, *figures, TO_FILL])
@@ -93,7 +95,7 @@ def stage_table(
     found: Mapping[str, Metrics],
     fields: Sequence[str],
     paper: PaperParams,
-    command: str,
+    command: Command,
     names: Mapping[str, str],
 ) -> pd.DataFrame:
     """Table III: what each training strategy brought, beside the detectors.
@@ -103,7 +105,7 @@ def stage_table(
         found: stage or detector -> metrics (fractions).
         fields: the label and the metadata fields.
         paper: its figures.
-        command: ``kedro run`` with what it needs here.
+        command: of a model and a pipeline, or of all pipelines (None): what fills an empty row.
         names: of detectors that stand for those of the paper; no difference to these is told.
 
     Returns:
@@ -114,7 +116,7 @@ def stage_table(
     for row, title in (STAGES | DETECTORS).items():
         ours = {name: _percent(found.get(row, {}), metric) for metric, name in columns.items()}
         theirs = {name: paper.table_3.get(row, {}).get(metric) for metric, name in columns.items()}
-        to_fill = "" if row in found else f"{command} --pipeline {PIPELINES[row]}"
+        to_fill = "" if row in found else command(model, PIPELINES[row])
         name = names.get(row, title)
         compared = name == title if row in DETECTORS else model == paper.model
         rows += _with_paper((name, title), ours, theirs, to_fill, compared)
@@ -187,6 +189,7 @@ def to_latex(table: pd.DataFrame, caption: str, label: str) -> str:
     """A LaTeX table (package booktabs); commands that fill it are left out."""
     text = readable(table.drop(columns=TO_FILL), arrow="TO")
     columns = "ll" + "r" * (len(text.columns) - 2)
+    caption = re.sub(r"([_%&#$])", r"\\\1", caption)  # pandas escapes cells alone
     latex = text.to_latex(index=False, escape=True, caption=caption, label=label, column_format=columns)
     return latex.replace(" TO ", r" $\rightarrow$ ")
 

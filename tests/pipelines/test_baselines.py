@@ -111,13 +111,14 @@ def test_a_test_photo_among_the_training_photos_stops_it(tmp_path):
         )
 
 
-def test_predictions_of_another_split_are_refused(samples, photos, taxonomy, tmp_path):
+def test_predictions_of_another_split_are_refused(data_dir, samples, photos, taxonomy):
     marked = samples.assign(objects="[]", **prediction_hashes(samples, photos, taxonomy))
-    with pytest.raises(ValueError, match="predictions of 'baselines' are of other test photos"):
-        score(samples, photos, taxonomy, marked, marked[:1], tmp_path, tmp_path)
+    detectors = [data_dir / f"06_models/detectors/yolo11m_{field}" for field in ("label", "quality")]
+    with pytest.raises(ValueError, match=r"of 'YOLOv11n \(quality\)' are of other test photos"):
+        score(samples, photos, taxonomy, marked, marked[:1], *detectors)
     other = marked.assign(taxonomy_sha256="another")
     with pytest.raises(ValueError, match="another report schema"):
-        score(samples, photos, taxonomy, marked, other, tmp_path, tmp_path)
+        score(samples, photos, taxonomy, other, marked, *detectors)
 
 
 def test_table_3_holds_the_detectors(data_dir):
@@ -130,4 +131,5 @@ def test_table_3_holds_the_detectors(data_dir):
             100 * document["metrics"]["f1_quality"], abs=0.005
         )
         assert ours.loc[name, "to fill"] == ""
-    assert ours.loc["SFT", "to fill"] == "kedro run --env test --pipeline evaluation"
+    given = f"model=tiny_qwen2_5_vl,data_dir={data_dir}"
+    assert ours.loc["SFT", "to fill"] == f"kedro run --env test --pipeline evaluation --params {given}"

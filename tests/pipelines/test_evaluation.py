@@ -1,19 +1,23 @@
 """Nodes of evaluation and reporting on what should not happen and does."""
 
 import json
+import logging
 
 import pandas as pd
 import pytest
 
+from lng_kedro.pipelines.data_processing.nodes import truth_of_test
 from lng_kedro.pipelines.evaluation import nodes
 from lng_kedro.pipelines.evaluation.params import EvaluationParams, StageParams
 from lng_kedro.pipelines.evaluation.schemas import Predictions
 from lng_kedro.pipelines.reporting import nodes as reporting
 from lng_kedro.pipelines.reporting.params import ReportingParams
 from lng_kedro.tables import PaperParams
+from lng_kedro.vlm.generate import Answer
+from lng_kedro.vlm.load import load_vlm
 
 STAGE = StageParams(name="sft", reasoning=False)
-REPORTING = ReportingParams(command="kedro run", photos="photos", resamples=20, seed=0)
+REPORTING = ReportingParams(command="kedro run --env x", given={}, photos="photos", resamples=20, seed=0)
 PAPER = PaperParams(model="m", table_2={}, table_3={})
 
 
@@ -57,7 +61,7 @@ def test_predictions_of_an_untuned_model(test_split, photos, taxonomy, vlm_param
 def test_another_question_is_not_answered_from_the_disk(test_split, photos, taxonomy, vlm_params, params):
     nodes.predict(test_split, photos, taxonomy, vlm_params, params, STAGE)
     nodes.predict(test_split, photos, taxonomy, vlm_params, params, STAGE)
-    assert len(list(params.work_dir.iterdir())) == 1
+    assert len(list((params.work_dir / "sft").iterdir())) == 1
     form = StageParams(name="sft", reasoning=True)
     longer = params.model_copy(update={"max_new_tokens": 33})
     for split, settings, stage in (
@@ -66,7 +70,7 @@ def test_another_question_is_not_answered_from_the_disk(test_split, photos, taxo
         (test_split[:7], params, STAGE),
     ):
         nodes.predict(split, photos, taxonomy, vlm_params, settings, stage)
-    assert len(list(params.work_dir.iterdir())) == 4
+    assert len(list((params.work_dir / "sft").iterdir())) == 4
 
 
 def test_a_broken_photo_is_named_and_what_was_answered_is_kept(
@@ -78,7 +82,7 @@ def test_a_broken_photo_is_named_and_what_was_answered_is_kept(
         broken.path(photo_id).write_bytes(whole[: len(whole) // 2] if photo_id == "p6" else whole)
     with pytest.raises(OSError, match=r"p6.jpg is no whole photo .* run data_processing again"):
         nodes.predict(test_split, broken, taxonomy, vlm_params, params, STAGE)
-    (file,) = params.work_dir.iterdir()
+    (file,) = (params.work_dir / "sft").iterdir()
     assert len(file.read_text().splitlines()) == 4
 
 
@@ -138,3 +142,62 @@ def test_comparisons_pair_all_stages(test_split, photos, taxonomy):
     assert set(zip(found["first"], found["second"], strict=True)) == {("base", "sft_grpo")}
     assert found.loc["map_50", "difference"] == pytest.approx(1)
     assert found.loc["map_50", "p"] == pytest.approx(2 / 21)
+
+
+def test_a_command_names_model_and_data():
+    assert (
+        REPORTING.command_of("gemma", "ablation")
+        == "kedro run --env x --pipeline ablation --params model=gemma"
+    )
+    given = REPORTING.model_copy(update={"given": {"data_dir": "/mnt/a", "raw_dir": None}})
+    assert given.command_of("gemma", None) == "kedro run --env x --params model=gemma,data_dir=/mnt/a"
+
+
+def test_scores_go_with_their_objects(taxonomy, vlm_params):
+    """What follows an element that is no object, and a score that is no number, rank last."""
+    vlm = load_vlm(vlm_params)
+    found = '{"label":"crack","bbox":[1,2,30,40]}'
+    for text, scores, expected in (
+        (f"[{found},{found}]", (-0.5, -0.1), [-0.5, -0.1]),
+        (f"[{found},5,{found}]", (-0.5,), [-0.5, nodes.LAST, nodes.LAST]),
+        (f"[{found}]", (float("nan"),), [nodes.LAST]),
+        ("[5]", (), [nodes.LAST]),
+    ):
+        answer = Answer(text, 3, True, scores)
+        objects = json.loads(nodes._prediction(answer, taxonomy, vlm)["objects"])
+        assert [o["score"] for o in objects] == expected
+
+
+def test_results_and_truth_have_the_same_order(test_split, photos, taxonomy, params):
+    objects = test_split["ground_truth"].map(lambda text: json.dumps([json.loads(text)[0] | {"score": -1.0}]))
+    right = predictions_of("", test_split, photos, taxonomy, objects, valid_json=True)
+    turned = right[::-1].reset_index(drop=True)
+    _, _, results = nodes.score(turned, test_split, photos, taxonomy, params, STAGE)
+    truth = truth_of_test(test_split, taxonomy)["annotations"]
+    assert [row["bbox"] for row in results] == [row["bbox"] for row in truth]
+    assert [row["image_id"] for row in results] == [row["image_id"] for row in truth]
+
+
+def test_earlier_predictions_beside_newer_metrics_are_told(
+    test_split, photos, taxonomy, vlm_params, params, caplog
+):
+    old = predictions_of("", test_split, photos, taxonomy)
+    document, _, _ = nodes.score(old, test_split, photos, taxonomy, params, STAGE)
+    new = old.assign(objects=test_split["ground_truth"])
+    split = test_split, photos, taxonomy
+    stored = {"tiny/sft": lambda: document}
+    tables = reporting.tables(stored, *split, vlm_params, REPORTING, PAPER)
+    compared = reporting.comparisons({}, *split, REPORTING)
+    with caplog.at_level(logging.WARNING):
+        for predictions, told in ((old, False), (new, True)):
+            reporting.page(
+                stored,
+                {"predictions_sft": lambda p=predictions: p},
+                {},
+                *split,
+                *tables,
+                compared,
+                vlm_params,
+                REPORTING,
+            )
+            assert ("metrics of sft are of earlier predictions" in caplog.text) == told

@@ -6,7 +6,13 @@ from functools import partial
 import pytest
 
 from lng_kedro.prompts import chat_prompt
-from lng_kedro.vlm.answers import adapter_hash, answer_file, answers_on_disk, forget_answers
+from lng_kedro.vlm.answers import (
+    EvaluationStopped,
+    adapter_hash,
+    answer_file,
+    answers_on_disk,
+    forget_answers,
+)
 from lng_kedro.vlm.generate import generate_answers
 from lng_kedro.vlm.load import load_vlm
 
@@ -81,6 +87,29 @@ def test_half_a_line_is_redone(vlm, prompt, photos, expected, tmp_path, end):
     same(answers_on_disk(file, vlm, prompt, loaders(photos, opened), BATCH, LIMIT), expected)
     assert opened == [3, 4, 5]
     assert len([json.loads(line) for line in file.read_text().splitlines()]) == 6
+
+
+def test_two_commands_do_not_write_the_same_answers(vlm, prompt, photos, expected, tmp_path):
+    file = answer_file(tmp_path, "a")
+
+    def second():
+        with pytest.raises(EvaluationStopped, match="Another command is writing the same answers"):
+            answers_on_disk(file, vlm, prompt, loaders(photos, []), BATCH, LIMIT)
+        return photos.load("p0")
+
+    first = [second, *loaders(photos, [])[1:]]
+    same(answers_on_disk(file, vlm, prompt, first, BATCH, LIMIT), expected)
+
+
+def test_an_answer_of_another_photo_is_not_taken(vlm, prompt, photos, expected, tmp_path):
+    file, opened = answer_file(tmp_path, "a"), []
+    with pytest.raises(OSError, match="cut off"):
+        answers_on_disk(file, vlm, prompt, loaders(photos, [], 4), BATCH, LIMIT)
+    unfinished = file.with_suffix(".part")
+    lines = unfinished.read_text().splitlines(keepends=True)
+    unfinished.write_text("".join([lines[0], lines[0], *lines[1:]]))
+    same(answers_on_disk(file, vlm, prompt, loaders(photos, opened), BATCH, LIMIT), expected)
+    assert opened == [1, 2, 3, 4, 5]
 
 
 def test_no_photos_have_no_answers(vlm, prompt, tmp_path):

@@ -1,10 +1,11 @@
 """A LoRA adapter as PEFT stores it."""
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
+
+from lng_kedro.datasets.folders import new_folder
 
 
 class AdapterDataset(AbstractDataset[Any, Path]):
@@ -22,13 +23,9 @@ class AdapterDataset(AbstractDataset[Any, Path]):
 
     def save(self, data: Any) -> None:
         """Writes the adapter beside its place and moves it there when it is whole."""
-        self._filepath.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._filepath.parent) as folder:
+        with new_folder(self._filepath) as folder:
             # The frozen reference policy of GRPO is an adapter too; only the trained one is kept.
-            data.save_pretrained(f"{folder}/new", selected_adapters=["default"])
-            if self._filepath.exists():
-                self._filepath.replace(f"{folder}/old")
-            Path(folder, "new").replace(self._filepath)
+            data.save_pretrained(folder, selected_adapters=["default"])
 
     def load(self) -> Path:
         """Folder of the adapter."""

@@ -1,10 +1,11 @@
 """A whole checkpoint: model and processor."""
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
+
+from lng_kedro.datasets.folders import new_folder
 
 
 class CheckpointDataset(AbstractDataset[tuple[Any, Any], Path]):
@@ -21,13 +22,9 @@ class CheckpointDataset(AbstractDataset[tuple[Any, Any], Path]):
 
     def save(self, data: tuple[Any, Any]) -> None:
         """Writes both beside their place and moves them there when they are whole."""
-        self._filepath.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._filepath.parent) as folder:
+        with new_folder(self._filepath) as folder:
             for part in data:
-                part.save_pretrained(f"{folder}/new")
-            if self._filepath.exists():
-                self._filepath.replace(f"{folder}/old")
-            Path(folder, "new").replace(self._filepath)
+                part.save_pretrained(folder)
 
     def load(self) -> Path:
         """Folder of the checkpoint."""

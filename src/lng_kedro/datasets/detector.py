@@ -1,10 +1,11 @@
 """A trained detector without pickles."""
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
+
+from lng_kedro.datasets.folders import new_folder
 
 
 class DetectorDataset(AbstractDataset[Any, Path]):
@@ -22,12 +23,8 @@ class DetectorDataset(AbstractDataset[Any, Path]):
 
     def save(self, data: Any) -> None:
         """Writes the detector beside its place and moves it there when it is whole."""
-        self._filepath.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._filepath.parent) as folder:
-            data.save_pretrained(f"{folder}/new")
-            if self._filepath.exists():
-                self._filepath.replace(f"{folder}/old")
-            Path(folder, "new").replace(self._filepath)
+        with new_folder(self._filepath) as folder:
+            data.save_pretrained(folder)
 
     def load(self) -> Path:
         """Folder of the detector."""

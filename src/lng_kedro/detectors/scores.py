@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lng_kedro.matching import f1, match
-from lng_kedro.metrics import evaluate
+from lng_kedro.metrics import evaluate, value_of
 from lng_kedro.report import Finding, to_finding
 from lng_kedro.taxonomy import LABEL, Taxonomy
 
@@ -73,8 +73,4 @@ def detector_metrics(
 
 def _hits(predicted: Sequence[Finding], true: Sequence[Finding], field: str) -> int:
     pairs = match(predicted, true)
-    return sum(_value(predicted[i], field) == _value(true[j], field) for i, j in pairs)
-
-
-def _value(finding: Finding, field: str) -> str | None:
-    return finding.label if field == LABEL else finding.values[field]
+    return sum(value_of(predicted[i], field) == value_of(true[j], field) for i, j in pairs)

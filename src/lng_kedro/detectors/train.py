@@ -64,7 +64,7 @@ def train_detector(
     """
     classes = taxonomy.choices(target.field)
     fingerprints = (params.fingerprint(), chosen.fingerprint(), target.field, json.dumps(classes))
-    folder = run_folder(params.work_dir, *fingerprints, data_hash(samples, photos))
+    folder = run_folder(work_folder(params, chosen, target), *fingerprints, data_hash(samples, photos))
     keep_quiet(params.work_dir)
     train, held_out = hold_out(samples, params.held_out_share, params.seed)
     checkpoint = last_checkpoint(folder)
@@ -78,6 +78,11 @@ def train_detector(
     threshold = _threshold(best, held_out, photos, taxonomy, params)
     about = best.about.model_copy(update={"threshold": threshold})
     return Detector(best.model, about), pd.DataFrame(read_state(checkpoint)["log_history"])
+
+
+def work_folder(params: BaselinesParams, chosen: DetectorParams, target: TargetParams) -> Path:
+    """Where the checkpoints of a detector of one field lie."""
+    return params.work_dir / f"{chosen.name}.{target.field}"
 
 
 def arguments(params: BaselinesParams, chosen: DetectorParams, weights: str, dataset: Path) -> dict[str, Any]:

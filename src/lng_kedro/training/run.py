@@ -145,8 +145,9 @@ def fit(trainer: Any, folder: Path, tracker: Tracker, name: str) -> pd.DataFrame
         raise TrainingStopped(f"Interrupted. {_goes_on(folder)}")
     if rank() == 0:
         shutil.rmtree(cache)
-    # The last entry sums the run up.
-    return pd.DataFrame(trainer.state.log_history[:-1])
+    # The last entry sums the run up. A run shorter than a logged step has no others.
+    rows = trainer.state.log_history[:-1]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["step", "loss"])
 
 
 @contextmanager

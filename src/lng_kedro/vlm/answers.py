@@ -1,5 +1,6 @@
 """Answers on disk while a model writes them: an evaluation that was cut off redoes one batch at most."""
 
+import fcntl
 import json
 import logging
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ UNFINISHED, WHOLE = ".part", ".jsonl"
 
 
 class EvaluationStopped(Exception):  # noqa: N818  it is no error of the program
-    """Interrupted; the message says how it goes on."""
+    """Interrupted, or another command is at it; the message says how it goes on."""
 
 
 def answer_file(folder: Path, *inputs: str) -> Path:
@@ -55,25 +56,29 @@ def answers_on_disk(
         max_new_tokens: where an answer is cut off.
 
     Raises:
-        EvaluationStopped: by Ctrl-C.
+        EvaluationStopped: by Ctrl-C, or another command writes these answers.
     """
-    unfinished = file.with_suffix(UNFINISHED)
     if file.exists():
         return _read(file)
+    unfinished = file.with_suffix(UNFINISHED)
     file.parent.mkdir(parents=True, exist_ok=True)
-    answers = _read(unfinished) if unfinished.exists() else []
-    if answers:
-        logger.info("Going on after %d of %d answers in %s", len(answers), len(photos), unfinished)
-    try:
-        with unfinished.open("a", encoding="utf-8") as lines:
-            for answer in generate_answers(vlm, prompt, photos[len(answers) :], batch_size, max_new_tokens):
-                lines.write(json.dumps(asdict(answer)) + "\n")
+    with unfinished.open("a", encoding="utf-8") as lines:
+        try:
+            fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise EvaluationStopped(f"Another command is writing the same answers ({unfinished}).") from error
+        answers = _read(unfinished)
+        if answers:
+            logger.info("Going on after %d of %d answers in %s", len(answers), len(photos), unfinished)
+        try:
+            rest = photos[len(answers) :]
+            for answer in generate_answers(vlm, prompt, rest, batch_size, max_new_tokens):
+                lines.write(json.dumps({"number": len(answers), **asdict(answer)}) + "\n")
                 lines.flush()
                 answers.append(answer)
-    except KeyboardInterrupt as error:
-        raise EvaluationStopped(
-            f"Interrupted after {len(answers)} of {len(photos)} answers. The same command goes on from there."
-        ) from error
+        except KeyboardInterrupt as error:
+            done = f"Interrupted after {len(answers)} of {len(photos)} answers"
+            raise EvaluationStopped(f"{done}. The same command goes on from there.") from error
     unfinished.replace(file)
     return answers
 
@@ -86,14 +91,15 @@ def forget_answers(folder: Path) -> None:
 
 def _read(file: Path) -> list[Answer]:
     """Whole lines of a file; what follows the first that is not, as a power cut leaves it, is cut off."""
-    answers, end = [], 0
+    answers: list[Answer] = []
+    end = 0
     with file.open("rb+") as lines:
         for line in lines:
             try:
                 found = json.loads(line)
             except ValueError:
                 break
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") or found.pop("number") != len(answers):
                 break
             answers.append(Answer(**found | {"scores": tuple(found["scores"])}))
             end += len(line)

@@ -1,5 +1,6 @@
 """Which model, where, and how: the entries of conf/base/parameters/models.yml."""
 
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
@@ -110,7 +111,10 @@ class VlmParams(Params):
     def fingerprint(self) -> str:
         """All that trained weights depend on."""
         how = {"per_device_batch", "backend", "device", "architecture"}
-        return f"{self.frame}{self.spec.model_dump_json(exclude=how)}"
+        # Of a folder also whether its weights were made anew.
+        weights = sorted(Path(self.spec.checkpoint).glob("*.safetensors"))
+        files = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in weights]
+        return f"{self.frame}{self.spec.model_dump_json(exclude=how)}{files or ''}"
 
     def spoken_frame(self, processor: Any) -> Frame:
         """The frame in which the model in use is spoken with."""

@@ -13,7 +13,7 @@ from lng_kedro.detectors.params import BaselinesParams, DetectorParams, TargetPa
 from lng_kedro.detectors.scores import AP, detector_metrics
 from lng_kedro.detectors.train import train_detector
 from lng_kedro.imaging import PhotoFolder
-from lng_kedro.results import check_predictions, of_split, prediction_hashes
+from lng_kedro.results import check_predictions, objects_of, of_split, prediction_hashes
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.tracking import track_detector
 
@@ -69,12 +69,12 @@ def score(
         ValueError: the predictions are of other photos or another report schema.
     """
     said = {"label": label, "quality": quality}
-    for table in said.values():
-        check_predictions(table, samples, photos, taxonomy, "baselines")
     abouts = {"label": read_about(label_detector), "quality": read_about(quality_detector)}
+    for field, table in said.items():
+        check_predictions(table, samples, photos, taxonomy, f"{abouts[field].name} ({field})")
     thresholds = {field: about.threshold for field, about in abouts.items()}
     metrics = detector_metrics(
-        {field: _in_order(table, samples) for field, table in said.items()},
+        {field: objects_of(table, samples) for field, table in said.items()},
         thresholds,
         samples["ground_truth"].map(json.loads).tolist(),
         taxonomy,
@@ -87,8 +87,3 @@ def score(
     labels = {k.removeprefix(AP): {"ap_50": v} for k, v in metrics.items() if k.startswith(AP)}
     document = {"about": about, "metrics": metrics, "intervals": {}, "labels": labels, **of_thresholds}
     return document, tracked
-
-
-def _in_order(predictions: pd.DataFrame, samples: pd.DataFrame) -> list[list[dict[str, Any]]]:
-    objects = predictions.set_index("photo_id")["objects"].loc[samples["photo_id"]]
-    return objects.map(json.loads).tolist()

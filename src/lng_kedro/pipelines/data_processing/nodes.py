@@ -4,12 +4,14 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
 from lng_kedro.aihub.folder import AIHubFolder, stem
 from lng_kedro.aihub.labels import LabelReader, Row
 from lng_kedro.aihub.split import balanced_split
+from lng_kedro.coco import coco_truth
 from lng_kedro.compute import parallel_map
 from lng_kedro.geometry import PROCESSED_SIZE, coco_to_corners
 from lng_kedro.imaging import PhotoFolder, processed_photo
@@ -161,6 +163,11 @@ def chat_samples(
         for name in ("sft", "grpo", "test")
     )
     return sft, grpo, test
+
+
+def truth_of_test(samples: pd.DataFrame, taxonomy: Taxonomy) -> dict[str, Any]:
+    """The test split in COCO's form."""
+    return coco_truth(samples["photo_id"].tolist(), samples["ground_truth"].map(json.loads), taxonomy)
 
 
 def _resize(raw: AIHubFolder, size: int, quality: int, locator: str) -> bytes:

@@ -51,5 +51,12 @@ def create_pipeline() -> Pipeline:
                 name="chat_samples",
                 tags="samples",
             ),
+            Node(
+                nodes.truth_of_test,
+                inputs=["test_samples", "taxonomy"],
+                outputs="coco_truth",
+                name="truth_of_test",
+                tags="samples",
+            ),
         ]
     )

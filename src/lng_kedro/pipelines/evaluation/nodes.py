@@ -2,24 +2,29 @@
 
 import json
 from functools import partial
+from itertools import repeat
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from lng_kedro.bootstrap import intervals
-from lng_kedro.coco import coco_results, coco_truth
+from lng_kedro.coco import coco_results
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.pipelines.evaluation.params import EvaluationParams, StageParams
 from lng_kedro.pipelines.evaluation.schemas import Predictions
 from lng_kedro.prompts import chat_prompt
 from lng_kedro.report import parse_report, to_objects
-from lng_kedro.results import match_photos, metrics_document, prediction_hashes
+from lng_kedro.results import match_photos, metrics_document, objects_of, prediction_hashes
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.vlm.answers import adapter_hash, answer_file, answers_on_disk
 from lng_kedro.vlm.generate import Answer
 from lng_kedro.vlm.load import Vlm, load_vlm
 from lng_kedro.vlm.spec import VlmParams
+
+LAST = -1e9
+"""Score of an object of which the model's own is not known: it ranks last."""
 
 
 def predict(
@@ -36,7 +41,7 @@ def predict(
     prompt = chat_prompt(taxonomy, vlm.frame, stage.reasoning)
     about = prediction_hashes(samples, photos, taxonomy)
     asked = [vlm_params.fingerprint(), json.dumps(prompt), str(params.max_new_tokens), adapter_hash(adapter)]
-    file = answer_file(params.work_dir, *asked, *about.values(), *samples["photo_id"])
+    file = answer_file(params.work_dir / stage.name, *asked, *about.values(), *samples["photo_id"])
     loaders = [partial(photos.load, photo_id) for photo_id in samples["photo_id"]]
     answers = answers_on_disk(file, vlm, prompt, loaders, params.batch_size, params.max_new_tokens)
     rows = [
@@ -63,25 +68,24 @@ def score(
         ValueError: the predictions are of other photos or another report schema.
     """
     scores = match_photos(predictions, samples, photos, taxonomy, stage.name)
-    document = metrics_document(scores, samples, photos, intervals(scores, params.resamples, params.seed))
+    document = metrics_document(
+        scores, predictions, samples, photos, intervals(scores, params.resamples, params.seed)
+    )
     figures = document["metrics"]
     tracked = {f"{stage.name}/{name}": {"value": value, "step": 0} for name, value in figures.items()}
-    return document, tracked, coco_results(predictions["objects"].map(json.loads), taxonomy)
-
-
-def truth(samples: pd.DataFrame, taxonomy: Taxonomy) -> dict[str, Any]:
-    """The test split in COCO's form."""
-    return coco_truth(samples["photo_id"].tolist(), samples["ground_truth"].map(json.loads), taxonomy)
+    return document, tracked, coco_results(objects_of(predictions, samples), taxonomy)
 
 
 def _prediction(answer: Answer, taxonomy: Taxonomy, vlm: Vlm) -> dict[str, Any]:
     report = parse_report(answer.text, taxonomy, vlm.frame)
     objects = to_objects(report.findings, vlm.frame)
-    # An element that is no object has no place in the text of its own: it ranks last.
-    scores = answer.scores if len(answer.scores) == len(objects) else (float("-1e9"),) * len(objects)
+    # What follows an element that is no object has no place of its own in the text.
+    scores = [*answer.scores, *repeat(LAST, len(objects))][: len(objects)]
     return {
         "text": answer.text,
-        "objects": json.dumps([{**o, "score": s} for o, s in zip(objects, scores, strict=True)]),
+        "objects": json.dumps(
+            [{**o, "score": s if isfinite(s) else LAST} for o, s in zip(objects, scores, strict=True)]
+        ),
         "valid_json": report.valid_json,
         "schema_true": report.schema_true,
         "n_tokens": answer.n_tokens,

@@ -11,15 +11,7 @@ OUTPUTS = ("predictions", "metrics", "tracked", "coco_results")
 
 def create_pipeline() -> Pipeline:
     """Base, SFT and SFT+GRPO."""
-    return (
-        _stage("base", None)
-        + _stage("sft", "sft_adapter")
-        + _stage("sft_grpo", "grpo_adapter")
-        + Pipeline(
-            [Node(nodes.truth, inputs=["test_samples", "taxonomy"], outputs="coco_truth", name="coco_truth")],
-            tags="score",
-        )
-    )
+    return _stage("base", None) + _stage("sft", "sft_adapter") + _stage("sft_grpo", "grpo_adapter")
 
 
 def create_ablation() -> Pipeline:

@@ -12,7 +12,7 @@ from lng_kedro.bootstrap import compare
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.page import render_page
 from lng_kedro.pipelines.reporting.params import ReportingParams
-from lng_kedro.results import Document, current_metrics, current_predictions, match_photos
+from lng_kedro.results import Document, current_metrics, current_predictions, match_photos, predictions_hash
 from lng_kedro.tables import (
     STAGES,
     PaperParams,
@@ -68,8 +68,8 @@ def tables(
     detectors = found.pop(DETECTORS, {})
     strategies = found.get(vlm_params.model, {}) | detectors
     return (
-        table_2(found, fields, paper, params.command),
-        stage_table(vlm_params.model, strategies, fields, paper, params.command, names),
+        table_2(found, fields, paper, params.command_of),
+        stage_table(vlm_params.model, strategies, fields, paper, params.command_of, names),
     )
 
 
@@ -172,6 +172,10 @@ def page(
     """
     split = test_samples, photos, taxonomy
     metrics: Mapping[str, Document] = current_metrics(all_metrics, *split).get(vlm_params.model, {})
+    predictions = current_predictions(all_predictions, STAGES, *split)
+    for stage in metrics.keys() & predictions.keys():
+        if metrics[stage]["about"]["predictions_sha256"] != predictions_hash(predictions[stage]):
+            logger.warning("The metrics of %s are of earlier predictions: run evaluation --tags score", stage)
     fields = (LABEL, *taxonomy.field_names)
     html = render_page(
         vlm_params.model,
@@ -183,7 +187,7 @@ def page(
         },
         {name: load() for name, load in all_histories.items()},
         test_samples,
-        current_predictions(all_predictions, STAGES, *split),
+        predictions,
         metrics,
         params.photos,
     )
