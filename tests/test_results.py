@@ -77,9 +77,8 @@ def test_the_document(predictions, samples, photos, taxonomy):
 
 
 def test_metrics_of_another_split_are_left_out(predictions, samples, photos, taxonomy, caplog):
-    document = metrics_document(
-        match_photos(predictions, samples, photos, taxonomy, "sft"), samples, photos, {}
-    )
+    scores = match_photos(predictions, samples, photos, taxonomy, "sft")
+    document = metrics_document(scores, predictions, samples, photos, {})
     stored = {"gemma/sft": lambda: document, "detectors/yolo11m": lambda: document}
     assert current_metrics(stored, samples, photos, taxonomy) == {
         "gemma": {"sft": document},
