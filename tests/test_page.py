@@ -345,6 +345,11 @@ def test_an_address_of_another_report_does_no_harm(visit, url):
     expect(page.locator("#status")).to_have_text("43 of 43 photos. There is no photo gone.")
 
 
+def test_a_link_may_have_been_normalised_on_its_way(visit, url):
+    page = visit(f"{url}#photo={quote(unicodedata.normalize('NFC', KOREAN))}&matrix=constructor")
+    expect(page.locator("#detail-title .id")).to_have_text(KOREAN)
+
+
 def test_two_stages_stand_side_by_side(visit, url):
     page = visit(url)
     page.select_option("#beside", "base")
