@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
 from lng_kedro.detectors.params import BaselinesParams, DetectorParams, TargetParams
@@ -39,6 +40,15 @@ class Told:
 def found(label: str, quality: str, box: list[int]) -> dict:
     rest = {"tank_type": "C", "location": "Inside", "sub_location": "Floor", "part": "Joint"}
     return {"label": label, "bbox": box, **rest, "quality": quality}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """What a detector learns in few epochs depends on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
