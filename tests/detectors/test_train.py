@@ -230,7 +230,9 @@ def test_home_working_directory_and_network_are_left_alone(rectangles, tmp_path)
     samples.to_parquet(tmp_path / "samples.parquet")
     code = f"""
 import socket, torch
+from PIL import Image
 torch.set_num_threads(1)
+ours = Image.open, torch.save
 tried = []
 def refuse(*given, **more):
     tried.append(given)
@@ -253,6 +255,7 @@ assert tried == []
 assert not ultralytics.utils.events.events.enabled
 assert "OMP_NUM_THREADS" not in os.environ
 assert torch.get_num_threads() == 1
+assert (Image.open, torch.save) == ours
 """
     env = {k: v for k, v in os.environ.items() if not k.startswith(("YOLO", "OMP"))}
     env |= {"HOME": str(tmp_path / "home"), "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}

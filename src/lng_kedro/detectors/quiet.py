@@ -21,15 +21,19 @@ def keep_quiet(work_dir: Path) -> None:
     if "ultralytics" in sys.modules:
         return
     import torch
+    from PIL import Image
 
     home = (work_dir / "ultralytics").resolve()
     home.mkdir(parents=True, exist_ok=True)
     before = os.environ.get("OMP_NUM_THREADS")
-    os.environ |= {"YOLO_CONFIG_DIR": str(home), "YOLO_OFFLINE": "true"}
+    os.environ |= {"YOLO_CONFIG_DIR": str(home), "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
+    of_all = Image.open, torch.save
     from ultralytics import settings
     from ultralytics.data import utils
     from ultralytics.utils import torch_utils
 
+    # It puts its own in their place, for all of the process: one of them would install a package.
+    Image.open, torch.save = of_all
     # Importing it says one thread where nothing is said, and a CPU is given all but one of its cores.
     if before is None:
         del os.environ["OMP_NUM_THREADS"]
