@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from lng_kedro import metrics
+from lng_kedro import average_precision
 from lng_kedro.metrics import Scores, evaluate
 
 CRACK = {
@@ -242,7 +242,7 @@ def test_no_position_is_favoured_among_equal_scores(taxonomy):
 def test_equal_scores_are_fair_in_expectation(taxonomy, predicted, monkeypatch):
     found = []
     for seed in range(150):
-        monkeypatch.setattr(metrics, "TIE_SEED", seed)
+        monkeypatch.setattr(average_precision, "TIE_SEED", seed)
         found.append(evaluate([predicted], [[CRACK]], taxonomy)["map_50_equal"])
     # (1 + 1/2 + ... + 1/11) / 11; the mean of 150 has a standard error of 0.021
     assert np.mean(found) == pytest.approx(0.2745, abs=0.06)

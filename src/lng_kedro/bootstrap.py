@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lng_kedro.metrics import Array, Scores
+from lng_kedro.average_precision import Array
+from lng_kedro.metrics import Scores
 
 BATCH = 50
 """Resamples at once: what they need grows with the number of predictions."""

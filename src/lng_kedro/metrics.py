@@ -7,30 +7,21 @@ Matching is done once; every figure then follows from counts of each photo, for 
 weighting of them, which is what subsets and resamples of a test split are.
 """
 
-import contextlib
-import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lng_kedro.matching import IOU_THRESHOLD, f1, match
+from lng_kedro.average_precision import Array, Ranking, coco_rankings
+from lng_kedro.matching import f1, match
 from lng_kedro.report import Finding, to_finding
 from lng_kedro.taxonomy import LABEL, Taxonomy
 
 Objects = Sequence[Mapping[str, Any]]
-Array = NDArray[Any]
 Pairs = Sequence[tuple[int, int]]
-
-TIE_SEED = 0
-"""Seed of the shuffle that breaks ties between equal scores."""
-
-RECALLS = np.linspace(0, 1, 101)
-"""At which COCO reads precision."""
 
 SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, np.inf)}
 """COCO's sizes of a true box: areas in square pixels of the processed photo."""
@@ -160,9 +151,7 @@ class Scores:
 
     def sizes(self) -> dict[str, dict[str, float]]:
         """COCO's mAP@50 of small, medium and large objects, and how many there are; of sizes that occur."""
-        rankings = _coco_rankings(
-            self._predicted, self._said, self._true, self._classes, list(SIZES.values())
-        )
+        rankings = coco_rankings(self._predicted, self._said, self._true, self._classes, list(SIZES.values()))
         rows = {}
         for i, size in enumerate(SIZES):
             of_size = [by_size[i] for by_size in rankings]
@@ -216,22 +205,22 @@ class Scores:
         return {name: i + 1 for i, name in enumerate(self.taxonomy.label_names)}
 
     @cached_property
-    def _by_label(self) -> dict[str, "_Ranking"]:
+    def _by_label(self) -> dict[str, Ranking]:
         return dict(zip(self._classes, self._rankings(self._said, self._classes), strict=True))
 
     @cached_property
-    def _equal(self) -> list["_Ranking"]:
+    def _equal(self) -> list[Ranking]:
         return self._rankings([[1.0] * len(found) for found in self._predicted], self._classes)
 
     @cached_property
-    def _agnostic(self) -> "_Ranking":
+    def _agnostic(self) -> Ranking:
         return self._rankings(self._said, None)[0]
 
     def _rankings(
         self, scores: Sequence[Sequence[float]], classes: Mapping[str, int] | None
-    ) -> list["_Ranking"]:
+    ) -> list[Ranking]:
         every_size = [(0.0, np.inf)]
-        return [r for (r,) in _coco_rankings(self._predicted, scores, self._true, classes, every_size)]
+        return [r for (r,) in coco_rankings(self._predicted, scores, self._true, classes, every_size)]
 
     @cached_property
     def _fields(self) -> dict[str, "_Counts"]:
@@ -281,40 +270,6 @@ class _Counts:
         return found
 
 
-@dataclass(frozen=True)
-class _Ranking:
-    """Predictions of one class, best first, as COCO matched them.
-
-    Attributes:
-        photos: (predictions,) where each was made.
-        hits: (predictions,) whether it hit a true object.
-        true: (photos,) number of true objects.
-    """
-
-    photos: Array
-    hits: Array
-    true: Array
-
-    def n_predicted(self, weights: Array) -> Array:
-        """(weightings,)"""
-        result: Array = weights[:, self.photos].sum(axis=1)
-        return result
-
-    def average_precision(self, weights: Array) -> Array:
-        """COCO's AP for each weighting of the photos; not a number where nothing is true."""
-        counted = weights[:, self.photos]
-        hits, all_ = np.cumsum(counted * self.hits, axis=1), np.cumsum(counted, axis=1)
-        precision = hits / (all_ + np.spacing(1))
-        best_from_here = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        true = weights @ self.true
-        result = np.full(len(weights), np.nan)
-        for row in np.flatnonzero(true):
-            places = np.searchsorted(hits[row] / true[row], RECALLS)
-            reached = places[places < len(self.photos)]
-            result[row] = best_from_here[row, reached].sum() / len(RECALLS)
-        return result
-
-
 def _mean_precision(precisions: Sequence[Array], predicted: Array) -> Array:
     """Mean over the classes that are true; 1 or 0 where none is, as nothing or something is predicted."""
     nothing: Array = (predicted == 0).astype(float)
@@ -325,92 +280,6 @@ def _mean_precision(precisions: Sequence[Array], predicted: Array) -> Array:
     mean = np.nansum(each, axis=0) / np.maximum(number, 1)
     result: Array = np.where(number > 0, mean, nothing)
     return result
-
-
-def _coco_rankings(
-    predicted: Sequence[Sequence[Finding]],
-    scores: Sequence[Sequence[float]],
-    true: Sequence[Sequence[Finding]],
-    classes: Mapping[str, int] | None,
-    areas: Sequence[tuple[float, float]],
-) -> list[list[_Ranking]]:
-    """pycocotools' matching at IoU 0.5: for each class and each range of areas.
-
-    Ties between scores are broken by a seeded shuffle, since COCO's order of equal scores would reward the
-    order of the file. Predictions beyond any number are kept (COCO's cut of 100 a photo is lifted). With
-    `classes` None all findings are of one class.
-    """
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    results = _annotations(predicted, classes)
-    ranks = _untied([s for photo in scores for s in photo])
-    for entry, rank in zip(results, ranks, strict=True):
-        entry["score"] = rank
-    categories = [{"id": c} for c in (classes.values() if classes else [1])]
-    sides = [COCO(), COCO()]
-    with contextlib.redirect_stdout(io.StringIO()):
-        for side, annotations in zip(sides, (_annotations(true, classes), results), strict=True):
-            images = [{"id": i} for i in range(len(true))]
-            side.dataset = {"images": images, "categories": categories, "annotations": annotations}
-            side.createIndex()
-        evaluation = COCOeval(*sides, "bbox")
-        evaluation.params.iouThrs = np.array([IOU_THRESHOLD])
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = areas, list(map(str, areas))
-        evaluation.params.maxDets = [max(map(len, predicted), default=0)]
-        evaluation.evaluate()
-    found = evaluation.evalImgs
-    return [
-        [
-            _ranking(found[(k * len(areas) + a) * len(true) : (k * len(areas) + a + 1) * len(true)])
-            for a in range(len(areas))
-        ]
-        for k in range(len(categories))
-    ]
-
-
-def _ranking(photos: Sequence[Mapping[str, Any] | None]) -> _Ranking:
-    """From what COCO says of each photo: None where it has neither predictions nor truth of the class."""
-    true = np.zeros(len(photos))
-    places, hits, scores = [], [], []
-    for i, found in enumerate(photos):
-        if found is None:
-            continue
-        true[i] = np.count_nonzero(np.asarray(found["gtIgnore"]) == 0)
-        counted = ~np.asarray(found["dtIgnore"][0], dtype=bool)
-        places.append(np.full(counted.sum(), i))
-        hits.append(np.asarray(found["dtMatches"][0])[counted] > 0)
-        scores.append(np.asarray(found["dtScores"])[counted])
-    if not places:
-        return _Ranking(np.zeros(0, dtype=int), np.zeros(0), true)
-    best_first = np.argsort(-np.concatenate(scores), kind="stable")
-    hit = np.concatenate(hits)[best_first].astype(float)
-    return _Ranking(np.concatenate(places)[best_first], hit, true)
-
-
-def _annotations(
-    photos: Iterable[Iterable[Finding]], classes: Mapping[str, int] | None
-) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for image, findings in enumerate(photos):
-        for finding in findings:
-            # No box: one of no area, which hits nothing and still counts as a false alarm.
-            x_min, y_min, x_max, y_max = finding.bbox or (0.0, 0.0, 0.0, 0.0)
-            # A label that does not exist: class 0, which has no truth.
-            category = 1 if classes is None else classes.get(finding.label or "", 0)
-            box = [x_min, y_min, x_max - x_min, y_max - y_min]
-            entry = {"id": len(rows) + 1, "image_id": image, "category_id": category, "bbox": box}
-            rows.append({**entry, "area": box[2] * box[3], "iscrowd": 0})
-    return rows
-
-
-def _untied(scores: Sequence[float]) -> list[float]:
-    """Scores replaced by ranks in [0, 1), higher better, ties in random order."""
-    shuffle = np.random.default_rng(TIE_SEED).permutation(len(scores))
-    order = np.lexsort((shuffle, np.asarray(scores)))
-    ranks = np.empty(len(scores))
-    ranks[order] = np.arange(len(scores)) / len(scores)
-    return [float(rank) for rank in ranks]
 
 
 def _number(score: float) -> float:
