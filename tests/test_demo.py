@@ -28,6 +28,10 @@ def data_dir(tmp_path_factory):
     command = [sys.executable, "-m", "kedro", "run", "--env", "test", "--params", f"data_dir={folder}"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    # What came out is said last.
+    *_, table, place = result.stdout.strip().rsplit("\n", 2)
+    assert "SFT+GRPO" in table
+    assert place == f"All of it: {folder}/08_reporting/{MODEL}/report.html"
     return folder
 
 

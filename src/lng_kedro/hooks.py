@@ -147,6 +147,20 @@ class StopHooks:
             raise click.ClickException(str(error)) from error
 
 
+class ReportingHooks:
+    """What a run found is said last."""
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> None:
+        """Prints the filled rows of Table III, and where the page is."""
+        if not {"table_3", "report_page"} <= pipeline.all_outputs():
+            return
+        table = catalog.load("table_3")
+        filled = table[(table["figures"] == "ours") & (table["to fill"] == "")]
+        click.echo(filled[["model", "mAP@50", "F1 label"]].to_string(index=False))
+        click.echo(f"All of it: {catalog['report_page']._filepath}")
+
+
 class EvaluationHooks:
     """What an evaluation keeps to go on, until its predictions are stored."""
 

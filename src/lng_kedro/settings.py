@@ -1,9 +1,9 @@
 """Kedro's project settings."""
 
-from lng_kedro.hooks import EvaluationHooks, PreflightHooks, StopHooks, TrainingHooks
+from lng_kedro.hooks import EvaluationHooks, PreflightHooks, ReportingHooks, StopHooks, TrainingHooks
 from lng_kedro.processes import rank
 
-HOOKS = (TrainingHooks(), EvaluationHooks(), StopHooks(), PreflightHooks())
+HOOKS = (TrainingHooks(), EvaluationHooks(), ReportingHooks(), StopHooks(), PreflightHooks())
 
 # Of several training processes one writes.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",) if rank() else ()

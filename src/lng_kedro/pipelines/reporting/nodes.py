@@ -177,7 +177,7 @@ def page(
         if metrics[stage]["about"]["predictions_sha256"] != predictions_hash(predictions[stage]):
             logger.warning("The metrics of %s are of earlier predictions: run evaluation --tags score", stage)
     fields = (LABEL, *taxonomy.field_names)
-    html = render_page(
+    return render_page(
         vlm_params.model,
         taxonomy,
         {
@@ -191,8 +191,3 @@ def page(
         metrics,
         params.photos,
     )
-    for stage, document in metrics.items():
-        found = {k: f"{100 * document['metrics'][k]:.1f}" for k in ("map_50", f"f1_{LABEL}", "valid_json")}
-        logger.info("%s of %s, per cent: %s", STAGES[stage], vlm_params.model, found)
-    logger.info("Open the page (catalog entry report_page) in a browser.")
-    return html
