@@ -26,9 +26,6 @@ Pairs = Sequence[tuple[int, int]]
 SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, np.inf)}
 """COCO's sizes of a true box: areas in square pixels of the processed photo."""
 
-NONE = "none"
-"""Row or column of a confusion matrix: no such object, or no allowed value."""
-
 
 def evaluate(
     predictions: Sequence[Objects], truths: Sequence[Objects], taxonomy: Taxonomy

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lng_kedro.metrics import NONE
 from lng_kedro.tables import DETECTORS, STAGES
 
 TITLES = STAGES | DETECTORS
@@ -48,7 +47,7 @@ def confusion_heatmap(metrics: Mapping[str, Mapping[str, Any]]) -> Any:
 
     last = [stage for stage in STAGES if stage in metrics][-1:]
     found = metrics[last[0]]["confusion"]["label"] if last else {"values": [], "matrix": [[0]]}
-    names = [*found["values"], NONE]
+    names = [*found["values"], "none"]
     heatmap = graph_objects.Heatmap(
         x=names, y=names, z=found["matrix"], colorscale="Blues", texttemplate="%{z}", showscale=False
     )

@@ -131,17 +131,18 @@ def _with_paper(
     compared: bool,
 ) -> list[dict[str, str | float | None]]:
     """`names` are ours and the paper's."""
-    name, its_name = names
-    rows: list[dict[str, str | float | None]] = [{MODEL: name, WHOSE: OURS, **ours, TO_FILL: to_fill}]
+    our_name, its_name = names
+    rows: list[dict[str, str | float | None]] = [{MODEL: our_name, WHOSE: OURS, **ours, TO_FILL: to_fill}]
     if any(value is not None for value in theirs.values()):
         rows.append({MODEL: its_name, WHOSE: PAPER, **theirs, TO_FILL: ""})
-    differences = {
-        k: None if value is None or theirs[k] is None else round(value - theirs[k], 2)  # type: ignore[operator]
-        for k, value in ours.items()
-    }
+    differences = {name: _less(value, theirs[name]) for name, value in ours.items()}
     if compared and any(value is not None for value in differences.values()):
-        rows.append({MODEL: name, WHOSE: DIFFERENCE, **differences, TO_FILL: ""})
+        rows.append({MODEL: our_name, WHOSE: DIFFERENCE, **differences, TO_FILL: ""})
     return rows
+
+
+def _less(ours: float | None, theirs: float | None) -> float | None:
+    return None if ours is None or theirs is None else round(ours - theirs, 2)
 
 
 def readable(table: pd.DataFrame, arrow: str = "→") -> pd.DataFrame:
