@@ -9,19 +9,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from lng_kedro.aihub.folder import context, stem
+from lng_kedro.quarantine import Rejected
 from lng_kedro.taxonomy import Taxonomy, fold
 
 Row = dict[str, Any]
 
 _PHOTO_NAME = re.compile(r"^(?P<id>\d{4})_(?P<part>\d{2})_")
-
-
-class Rejected(Exception):  # noqa: N818  it is an outcome that is counted
-    """A photo or an object that cannot be used: a reason code and what was found."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail
 
 
 @dataclass(frozen=True)
@@ -55,7 +48,7 @@ class LabelReader:
             base = self._photo_row(locator, label, photo)
             annotations = _annotations(label)
         except Rejected as problem:
-            return [], [_quarantined(locator, problem)]
+            return [], [problem.row(locator)]
         rows, rejected = [], []
         for annotation in annotations:
             if self._says_nothing(annotation):
@@ -63,7 +56,7 @@ class LabelReader:
             try:
                 rows.append(base | self._object_row(locator, label, annotation, base))
             except Rejected as problem:
-                rejected.append(_quarantined(locator, problem))
+                rejected.append(problem.row(locator))
         if not rows and not rejected:
             return self._negative(locator, base)
         # A photo of which one object is lost would teach that the object is not there.
@@ -161,7 +154,7 @@ class LabelReader:
         if base["photo_category_id"] in self.taxonomy.negative_ids:
             return [base | {"category_id": base["photo_category_id"], "label": None, "filled": ""}], []
         problem = Rejected("no_object", f"id {base['photo_category_id']} without annotations")
-        return [], [_quarantined(locator, problem)]
+        return [], [problem.row(locator)]
 
 
 def _document(content: bytes) -> Mapping[str, Any]:
@@ -206,7 +199,3 @@ def _whole(value: Any) -> bool:
 
 def _blank(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
-
-
-def _quarantined(locator: str, problem: Rejected) -> Row:
-    return {"file": locator, "reason": problem.reason, "detail": problem.detail}

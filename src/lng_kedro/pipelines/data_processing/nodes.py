@@ -17,14 +17,12 @@ from lng_kedro.geometry import PROCESSED_SIZE, coco_to_corners
 from lng_kedro.imaging import PhotoFolder, processed_photo
 from lng_kedro.pipelines.data_processing.params import DataProcessingParams
 from lng_kedro.prompts import chat_completion, chat_prompt
+from lng_kedro.quarantine import LEFT_OUT, Rejected
 from lng_kedro.report import to_json
 from lng_kedro.taxonomy import BBOX, Taxonomy
 
 PHOTO_CHUNK = 256
 """Photos written to disk at a time."""
-
-LEFT_OUT = ("duplicate", "boxless")
-"""Reasons for which files are left out though nothing is wrong with them."""
 
 MANIFEST_COLUMNS = ["photo_id", "photo", "label_file", "photo_category_id", "width", "height"]
 MANIFEST_COLUMNS += ["category_id", "label", "x", "y", "w", "h", "box_source"]
@@ -36,12 +34,12 @@ def read_labels(
     """Reads every label file: the manifest, and the quarantine of what cannot be used."""
     photos, repeated = _by_stem(list(raw.photos()))
     labels, repeated_labels = _by_stem(list(raw.labels()))
-    rejected = [_rejected(locator, "duplicate", "another file has this name") for locator in repeated]
+    rejected = [Rejected("duplicate", "another file has this name").row(locator) for locator in repeated]
     rejected += [
-        _rejected(locator, "duplicate", "another label has this name") for locator in repeated_labels
+        Rejected("duplicate", "another label has this name").row(locator) for locator in repeated_labels
     ]
     rejected += [
-        _rejected(photos[name], "photo_without_label", "no label file has this name")
+        Rejected("photo_without_label", "no label file has this name").row(photos[name])
         for name in photos
         if name not in labels
     ]
@@ -182,10 +180,6 @@ def _by_stem(locators: list[str]) -> tuple[dict[str, str], list[str]]:
     first: dict[str, str] = {}
     repeated = [locator for locator in locators if first.setdefault(stem(locator), locator) != locator]
     return first, repeated
-
-
-def _rejected(locator: str, reason: str, detail: str) -> Row:
-    return {"file": locator, "reason": reason, "detail": detail}
 
 
 def _check_rejected(rejected: list[Row], n_photos: int, max_share: float) -> None:

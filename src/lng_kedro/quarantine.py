@@ -1,0 +1,47 @@
+"""What becomes of a photo or an object that cannot be used: a row with a reason, never silence."""
+
+REASONS = {
+    "archive": "a zip cannot be opened, or is a part of one that must be put together first",
+    "unsafe_path": "a member of a zip has a path that leads out of it",
+    "empty": "a file of zero bytes",
+    "json": "a label file is no JSON object",
+    "label_without_photo": "no photo has the label's name",
+    "photo_without_label": "no label has the photo's name",
+    "duplicate": "another file of this name, or with the same content, was taken",
+    "near_duplicate": "looks like a photo of another split, and that split is full",
+    "photo_size": "the label does not say how wide and high the photo is",
+    "size_mismatch": "the photo is not as wide and high as its label says",
+    "file_name": "does not begin with an id and a part code",
+    "annotation": "is no object, or belongs to no photo of its file",
+    "unknown_id": "an id that the taxonomy does not know",
+    "box": "not four finite numbers",
+    "box_degenerate": "a box without width or height",
+    "box_outside": "a box that reaches out of its photo",
+    "boxless": "an object of an id without boxes, which the parameters skip",
+    "unknown_value": "a value that the taxonomy does not know",
+    "missing_value": "a field that the label does not state and no rule fills",
+    "no_object": "a photo of a defect without any object",
+    "unreadable": "no photo that can be decoded",
+    "truncated": "a photo that ends too early",
+    "too_large": "a photo of more pixels than the parameters allow",
+}
+"""Each reason's code, and what it says of the file."""
+
+LEFT_OUT = ("duplicate", "near_duplicate", "boxless")
+"""Reasons for which files are left out though nothing is wrong with them."""
+
+
+class Rejected(Exception):  # noqa: N818  it is an outcome that is counted
+    """A photo or an object that cannot be used: a code of `REASONS`, and what was found."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)  # both, so that it can be pickled
+        self.reason, self.detail = reason, detail
+
+    def row(self, file: str) -> dict[str, str]:
+        """Its row of the quarantine.
+
+        Args:
+            file: locator of the photo or label file.
+        """
+        return {"file": file, "reason": self.reason, "detail": self.detail}
