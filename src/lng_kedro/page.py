@@ -1,19 +1,16 @@
 """The report page: one HTML file with everything in it but the photos, which it shows from their folder."""
 
-import base64
-import hashlib
 import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from importlib.resources import files
 from typing import Any, NamedTuple, get_args
 
 import pandas as pd
 
 from lng_kedro import charts
 from lng_kedro.geometry import PROCESSED_SIZE
+from lng_kedro.html import part, render_html
 from lng_kedro.mistakes import Kind, Verdict, judge
 from lng_kedro.report import Finding, to_finding
 from lng_kedro.tables import OURS, STAGES, WHOSE
@@ -105,7 +102,12 @@ def render_page(
     data = _data(taxonomy, stages, samples, predictions)
     data["photos"] = photos
     data["confusion"] = {stage: m["confusion"] for stage, m in known.items() if m.get("confusion")}
-    return _render(
+    return render_html(
+        "page.html",
+        ["page.css"],
+        part("page.js") + part("photo.js") + "start();\n",
+        glyphs=GLYPHS,
+        frame=charts,
         model=model,
         n_photos=len(samples),
         n_objects=sum(len(true) for _, _, true, _ in data["samples"]),
@@ -122,33 +124,10 @@ def render_page(
     )
 
 
-def _render(**content: Any) -> str:
-    from jinja2 import Environment, select_autoescape
-
-    environment = Environment(
-        autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True
-    )
-    script = _part("page.js") + _part("photo.js") + "start();\n"
-    return environment.from_string(_part("page.html")).render(
-        made=datetime.now().astimezone(),
-        glyphs=GLYPHS,
-        frame=charts,
-        style=_part("page.css"),
-        script=script,
-        # The page runs this script and no other, whatever a text on it tries.
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        **content,
-    )
-
-
 def to_script(data: Any) -> str:
     """JSON that may stand inside a script element, whatever texts it holds."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def _part(name: str) -> str:
-    return files("lng_kedro").joinpath(name).read_text(encoding="utf-8")
 
 
 def _data(

@@ -1,0 +1,39 @@
+"""Pages of one HTML file that works offline, from the templates of this package."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.resources import files
+from typing import Any
+
+
+def render_html(template: str, styles: Sequence[str], script: str = "", **content: Any) -> str:
+    """A page: its template, filled in; every text of `content` is escaped.
+
+    Args:
+        template: name of a file of this package. It is given `style`, `script`, `script_hash` and `made`, the
+            time, beside `content`.
+        styles: names of its style sheets.
+        script: what the page runs, and nothing else, whatever a text on it tries.
+    """
+    from jinja2 import Environment, PackageLoader, select_autoescape
+
+    environment = Environment(
+        loader=PackageLoader("lng_kedro", ""),
+        autoescape=select_autoescape(default=True),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(
+        made=datetime.now().astimezone(),
+        style="".join(map(part, styles)),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **content,
+    )
+
+
+def part(name: str) -> str:
+    """Text of a file of this package."""
+    return files("lng_kedro").joinpath(name).read_text(encoding="utf-8")
