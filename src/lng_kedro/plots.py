@@ -1,8 +1,11 @@
-"""Plots of a model's metrics, for kedro-viz and MLflow."""
+"""Plots of data and of a model's metrics, for kedro-viz and MLflow."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
+from lng_kedro.data_summary import area_classes
 from lng_kedro.tables import DETECTORS, STAGES
 
 TITLES = STAGES | DETECTORS
@@ -53,3 +56,21 @@ def confusion_heatmap(metrics: Mapping[str, Mapping[str, Any]]) -> Any:
     )
     title = f"Labels: true (rows) and predicted (columns), {STAGES[last[0]] if last else 'no stage'}"
     return graph_objects.Figure([heatmap], {"title": title, "yaxis": {"autorange": "reversed"}})
+
+
+def box_sizes(objects: pd.DataFrame, labels: Sequence[str]) -> Any:
+    """A plotly figure: how many boxes are of each class of relative area; a colour a label.
+
+    Args:
+        objects: with `label`, `area` and `box_source` (see `data_summary.boxes`).
+        labels: in their order.
+    """
+    from plotly import graph_objects
+
+    found = {label: area_classes(objects[objects["label"] == label]) for label in labels}
+    bars = [
+        graph_objects.Bar(name=label, x=list(number.index), y=number.tolist())
+        for label, number in found.items()
+    ]
+    title = "Share of the photo that a box takes, chosen objects"
+    return graph_objects.Figure(bars, {"title": title, "barmode": "stack"})

@@ -8,14 +8,18 @@ from typing import Any
 
 import pandas as pd
 
+from lng_kedro import data_summary
 from lng_kedro.aihub.folder import AIHubFolder, stem
 from lng_kedro.aihub.labels import LabelReader, Row
 from lng_kedro.aihub.split import balanced_split
 from lng_kedro.coco import coco_truth
 from lng_kedro.compute import parallel_map
+from lng_kedro.data_page import DataPageParams, render_data_page
+from lng_kedro.data_summary import Tables
 from lng_kedro.geometry import PROCESSED_SIZE, coco_to_corners
 from lng_kedro.imaging import PhotoFolder, processed_photo
 from lng_kedro.pipelines.data_processing.params import DataProcessingParams
+from lng_kedro.plots import box_sizes
 from lng_kedro.prompts import chat_completion, chat_prompt
 from lng_kedro.quarantine import LEFT_OUT, Rejected
 from lng_kedro.report import to_json
@@ -166,6 +170,37 @@ def chat_samples(
 def truth_of_test(samples: pd.DataFrame, taxonomy: Taxonomy) -> dict[str, Any]:
     """The test split in COCO's form."""
     return coco_truth(samples["photo_id"].tolist(), samples["ground_truth"].map(json.loads), taxonomy)
+
+
+def data_plots(
+    manifest: pd.DataFrame,
+    split: pd.DataFrame,
+    objects: pd.DataFrame,
+    label_quarantine: pd.DataFrame,
+    photo_quarantine: pd.DataFrame,
+    taxonomy: Taxonomy,
+) -> tuple[pd.DataFrame, Any]:
+    """To look at in kedro-viz: how often each reason is in quarantine, and how large the boxes are."""
+    tables = Tables(manifest, split, objects, label_quarantine, photo_quarantine)
+    chosen = data_summary.boxes(manifest, objects)["chosen"]
+    return data_summary.reasons(tables), box_sizes(chosen, taxonomy.label_names)
+
+
+def data_page(
+    manifest: pd.DataFrame,
+    split: pd.DataFrame,
+    objects: pd.DataFrame,
+    label_quarantine: pd.DataFrame,
+    photo_quarantine: pd.DataFrame,
+    photos: PhotoFolder,
+    taxonomy: Taxonomy,
+    split_counts: pd.DataFrame,
+    params: DataProcessingParams,
+    page: DataPageParams,
+) -> str:
+    """The data page."""
+    tables = Tables(manifest, split, objects, label_quarantine, photo_quarantine)
+    return render_data_page(tables, photos, taxonomy, split_counts, params.model_dump(), page)
 
 
 def _resize(raw: AIHubFolder, size: int, quality: int, locator: str) -> bytes:
