@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from playwright.sync_api import sync_playwright
 
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.taxonomy import Taxonomy, load_taxonomy
@@ -95,3 +97,38 @@ def samples(taxonomy):
         }
         rows.append({"photo_id": f"p{i}", "ground_truth": json.dumps([finding])})
     return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.fail("These tests need Chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens an address; at the end, no page complained or asked for anything but files."""
+    pages, said, asked = [], [], []
+
+    def do(address, width=1280, **options):
+        page = browser.new_page(viewport={"width": width, "height": 800}, **options)
+        page.set_default_timeout(10_000)
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(address)
+        pages.append(page)
+        return page
+
+    yield do
+    hacked = [page.evaluate("window.hacked") for page in pages]
+    for page in pages:
+        page.close()
+    assert not any(hacked)
+    assert [line for line in said if "ERR_FILE_NOT_FOUND" not in line or "nowhere" not in asked[-1]] == []
+    assert [address for address in asked if not address.startswith("file://")] == []

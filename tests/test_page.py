@@ -3,14 +3,13 @@
 import io
 import json
 import re
-import shutil
 import unicodedata
 from urllib.parse import quote
 
 import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from lng_kedro.page import render_page, to_script
 from lng_kedro.taxonomy import Label, Taxonomy
@@ -153,41 +152,6 @@ def write(folder, content):
 @pytest.fixture(scope="module")
 def url(write):
     return write()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        pytest.fail("These tests need Chromium: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens an address; at the end, no page complained or asked for anything but files."""
-    pages, said, asked = [], [], []
-
-    def do(address, width=1280, **options):
-        page = browser.new_page(viewport={"width": width, "height": 800}, **options)
-        page.set_default_timeout(10_000)
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(address)
-        pages.append(page)
-        return page
-
-    yield do
-    hacked = [page.evaluate("window.hacked") for page in pages]
-    for page in pages:
-        page.close()
-    assert not any(hacked)
-    assert [line for line in said if "ERR_FILE_NOT_FOUND" not in line or "nowhere" not in asked[-1]] == []
-    assert [address for address in asked if not address.startswith("file://")] == []
 
 
 def listed(page):

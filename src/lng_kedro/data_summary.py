@@ -214,16 +214,16 @@ def filled(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     Returns:
         One row a field and rule: field, rule, manifest, chosen (numbers of objects).
     """
-    columns = {}
+    numbers: dict[tuple[str, str], dict[str, int]] = {}
     for name, objects in found.items():
         # Few texts among many rows: each is taken apart once.
-        number: dict[tuple[str, str], int] = {}
         for text, count in objects["filled"].value_counts().items():
             for entry in filter(None, str(text).split(",")):
                 field, _, rule = entry.partition(":")
-                number[field, rule] = number.get((field, rule), 0) + int(count)
-        columns[name] = pd.Series(number, dtype=int)
-    table = pd.DataFrame(columns).fillna(0).astype(int).rename_axis(["field", "rule"]).reset_index()
+                row = numbers.setdefault((field, rule), dict.fromkeys(found, 0))
+                row[name] += int(count)
+    rows = [{"field": field, "rule": rule, **row} for (field, rule), row in numbers.items()]
+    table = pd.DataFrame(rows, columns=["field", "rule", *found])
     return table.sort_values(["manifest", "field", "rule"], ascending=[False, True, True], ignore_index=True)
 
 
