@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import ExifTags, Image, ImageOps
 from pycocotools import mask
 
-from lng_kedro.geometry import PROCESSED, Frame, coco_to_corners, iou
+from lng_kedro.geometry import PROCESSED, Frame, coco_to_corners, iou, upright_box, upright_size
 
 FRAMES = [Frame(), Frame(504, 504), Frame(1000, 1000), Frame(1, 1, decimals=2), Frame(504, 364)]
 sides = st.floats(0, 512, allow_nan=False)
@@ -36,6 +37,40 @@ def _shifted_inside(numbers):
 )
 def test_coco_to_corners(box, width, height, size, expected):
     assert coco_to_corners(box, width, height, size) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "expected"),
+    [
+        # The photo is 10 wide and 6 high; right of the box 10 - 1 - 3 = 6 are left, below it 6 - 2 - 1 = 3.
+        (1, (10, 6), (1, 2, 3, 1)),
+        (2, (10, 6), (6, 2, 3, 1)),
+        (3, (10, 6), (6, 3, 3, 1)),
+        (4, (10, 6), (1, 3, 3, 1)),
+        (5, (6, 10), (2, 1, 1, 3)),
+        (6, (6, 10), (3, 1, 1, 3)),
+        (7, (6, 10), (3, 6, 1, 3)),
+        (8, (6, 10), (2, 6, 1, 3)),
+    ],
+)
+def test_a_box_is_turned_as_its_photo_is(orientation, size, expected):
+    assert upright_size(10, 6, orientation) == size
+    assert upright_box([1, 2, 3, 1], 10, 6, orientation) == expected
+    image = Image.new("L", (10, 6))
+    image.paste(255, (1, 2, 1 + 3, 2 + 1))
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    turned = ImageOps.exif_transpose(image)
+    x, y, w, h = expected
+    assert (turned.size, turned.getbbox()) == (size, (x, y, x + w, y + h))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@given(box=boxes())
+def test_a_turned_box_stays_inside(orientation, box):
+    x, y = box[:2]
+    w, h = box[2] - x, box[3] - y
+    width, height = x + w, y + h  # as far as the box reaches, in the numbers of a computer
+    assert min(upright_box((x, y, w, h), width, height, orientation)) >= 0
 
 
 @pytest.mark.parametrize(

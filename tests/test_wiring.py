@@ -1,5 +1,6 @@
 """The catalog, the parameters and the pipelines fit together in every environment."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ LAYERS = {
 }
 # So are the detectors', which have no language model.
 SHARED_BY_ALL_MODELS = {"table_2", "table_2_markdown", "table_2_latex", "all_metrics", "study_metrics"}
+SHARED_BY_ALL_MODELS |= {"data_page", "quarantine_reasons", "plot_box_sizes"}
 SHIPPED = {"base_checkpoint", "base_recipe", "base_log"}
 """Lie in models/, with the project."""
 
@@ -81,7 +83,7 @@ def test_the_datasets_that_others_rely_on() -> None:
     stages = [
         f"{part}_{s}" for part in ("predictions", "metrics") for s in ("base", "sft", "grpo", "sft_grpo")
     ]
-    names = ["raw_annotations", "manifest", "quarantine", "sft_samples", "grpo_samples", "test_samples"]
+    names = ["raw_annotations", "manifest", "label_quarantine", "sft_samples", "grpo_samples", "test_samples"]
     names += ["sft_adapter", "grpo_adapter", "table_2", "table_3", "report_page"]
     names += [f"metrics_detector_{name}" for name in ("yolo11m", "yolo12m", "rtdetr")]
     assert {*names, *stages} <= used()
@@ -148,6 +150,13 @@ def test_the_two_paths_of_the_command_line_move_everything(env: str) -> None:
     assert all(
         folder.startswith(("/elsewhere/06_models/", "/elsewhere/07_model_output/")) for folder in work_dirs
     )
+
+
+def test_the_data_page_knows_where_the_tables_are() -> None:
+    entries = resolved("base", data_dir="/data")
+    page = Path(entries["data_page"]["filepath"]).parent
+    for name, file in loader("base")["parameters"]["data_page"]["files"].items():
+        assert Path(os.path.normpath(page / file)) == Path(entries[name]["filepath"]), name
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from PIL import Image
+from pydantic import Field
 
 from lng_kedro import data_summary as summary
 from lng_kedro.charts import Bar, BarRow
@@ -39,8 +40,8 @@ BOTH = {"manifest": "manifest", "chosen": "chosen"}
 class DataPageParams(Params):
     """See conf/base/parameters/data_processing.yml for what each value means."""
 
-    photos_per_label: int
-    examples: int
+    photos_per_label: int = Field(ge=0)
+    examples: int = Field(ge=0)
     files: dict[str, str]
 
 
@@ -112,9 +113,10 @@ def render_data_page(
 
 
 def _labels(taxonomy: Taxonomy, counts: pd.DataFrame) -> list[str]:
-    """The labels, and after them photos with nothing to report where some were wanted or taken."""
-    nothing = counts.loc[counts["label"] == NOTHING, ["wanted", "got"]].to_numpy().any()
-    return [*taxonomy.label_names, *([NOTHING] if nothing else [])]
+    """Labels that photos were wanted for; last, if some were, photos with nothing to report."""
+    wanted = counts.loc[counts["label"] != NOTHING, "label"].unique()
+    nothing = counts.loc[counts["label"] == NOTHING, "wanted"].any()
+    return [*(label for label in taxonomy.label_names if label in wanted), *([NOTHING] if nothing else [])]
 
 
 def _totals(tables: Tables, of_photo: pd.DataFrame, split_counts: pd.DataFrame) -> dict[str, int]:

@@ -59,14 +59,12 @@ class Duplicates(NamedTuple):
         photos: photos in them.
         largest: photos of the largest.
         across: groups with photos in more than one split: what the split must not have.
-        same_bytes: the same of photos whose files are equal to the byte.
     """
 
     groups: int
     photos: int
     largest: int
     across: int
-    same_bytes: int
 
 
 def counts(split_counts: pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:
@@ -246,11 +244,9 @@ def duplicates(split: pd.DataFrame) -> Duplicates:
     group = split["near_duplicate_of"].fillna(split["photo_id"])
     groups = split.groupby(group)["split"].agg(["size", "nunique"])
     groups = groups[groups["size"] > 1]
-    same = split.groupby("sha256")["split"].nunique()
     return Duplicates(
         groups=len(groups),
         photos=int(groups["size"].sum()),
         largest=int(groups["size"].max()) if len(groups) else 0,
         across=int((groups["nunique"] > 1).sum()),
-        same_bytes=int((same > 1).sum()),
     )

@@ -31,6 +31,34 @@ def coco_to_corners(box: Sequence[float], width: float, height: float, size: int
     )
 
 
+def upright_size(width: int, height: int, orientation: int) -> tuple[int, int]:
+    """Width and height of a photo once it is turned as its EXIF orientation (1 to 8) says."""
+    return (height, width) if orientation >= 5 else (width, height)
+
+
+def upright_box(box: Sequence[float], width: float, height: float, orientation: int) -> Box:
+    """COCO ``[x, y, w, h]`` in a photo as it is stored -> the same box once the photo is turned upright.
+
+    Args:
+        box: x, y, width and height in pixels; it lies inside the photo.
+        width: of the photo as it is stored.
+        height: of the photo as it is stored.
+        orientation: EXIF's, 1 to 8: what to do to the stored pixels so that they stand upright.
+    """
+    x, y, w, h = box
+    right, below = width - (x + w), height - (y + h)  # what is left of the photo beside and under the box
+    return {
+        1: (x, y, w, h),
+        2: (right, y, w, h),  # mirror
+        3: (right, below, w, h),  # half a turn
+        4: (x, below, w, h),  # mirror upside down
+        5: (y, x, h, w),  # swap the axes
+        6: (below, x, h, w),  # a quarter turn clockwise
+        7: (below, right, h, w),  # swap the axes and half a turn
+        8: (y, right, h, w),  # a quarter turn counterclockwise
+    }[orientation]
+
+
 def iou(a: Sequence[float], b: Sequence[float]) -> float:
     """Intersection over union of two corner boxes; 0 where the union has no area."""
     overlap_w = min(a[2], b[2]) - max(a[0], b[0])

@@ -32,6 +32,25 @@ def processed_photo(photo: bytes, size: int, quality: int) -> bytes:
 
 
 @dataclass(frozen=True)
+class ProcessedPhoto:
+    """A square upright JPEG, and what its raw photo said.
+
+    Attributes:
+        jpeg: the encoded square.
+        width: of the raw photo as it is stored, in pixels, before it was turned upright.
+        height: likewise.
+        orientation: EXIF's, 1 to 8; the square's pixels are already turned.
+        dhash: difference hash of the upright photo, 256 bits as 64 hexadecimal digits.
+    """
+
+    jpeg: bytes
+    width: int
+    height: int
+    orientation: int
+    dhash: str
+
+
+@dataclass(frozen=True)
 class PhotoFolder:
     """Processed photos by their ids."""
 

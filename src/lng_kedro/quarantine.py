@@ -1,5 +1,8 @@
 """What becomes of a photo or an object that cannot be used: a row with a reason, never silence."""
 
+from collections import Counter
+from collections.abc import Iterable
+
 REASONS = {
     "archive": "a zip cannot be opened, or is a part of one that must be put together first",
     "unsafe_path": "a member of a zip has a path that leads out of it",
@@ -45,3 +48,9 @@ class Rejected(Exception):  # noqa: N818  it is an outcome that is counted
             file: locator of the photo or label file.
         """
         return {"file": file, "reason": self.reason, "detail": self.detail}
+
+
+def counted(rejected: Iterable[Rejected]) -> str:
+    """How many there are of each reason, the most frequent first."""
+    counts = Counter(problem.reason for problem in rejected)
+    return ", ".join(f"{reason} {count}" for reason, count in counts.most_common())

@@ -1,23 +1,24 @@
 """Nodes of data_processing."""
 
 import json
+import logging
 from collections import Counter
-from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from lng_kedro import data_summary
+from lng_kedro.aihub.choice import choose, choose_all
 from lng_kedro.aihub.folder import AIHubFolder, stem
 from lng_kedro.aihub.labels import LabelReader, Row
-from lng_kedro.aihub.split import balanced_split
+from lng_kedro.aihub.photos import PhotoProcessor, PhotoSettings
+from lng_kedro.aihub.split import Pool, check_enough, draw, pools_of
 from lng_kedro.coco import coco_truth
-from lng_kedro.compute import parallel_map
 from lng_kedro.data_page import DataPageParams, render_data_page
 from lng_kedro.data_summary import Tables
-from lng_kedro.geometry import PROCESSED_SIZE, coco_to_corners
-from lng_kedro.imaging import PhotoFolder, processed_photo
+from lng_kedro.geometry import PROCESSED_SIZE, Box, coco_to_corners, upright_box, upright_size
+from lng_kedro.imaging import PhotoFolder
+from lng_kedro.photo_journal import PhotoJournal
 from lng_kedro.pipelines.data_processing.params import DataProcessingParams
 from lng_kedro.plots import box_sizes
 from lng_kedro.prompts import chat_completion, chat_prompt
@@ -25,8 +26,7 @@ from lng_kedro.quarantine import LEFT_OUT, Rejected
 from lng_kedro.report import to_json
 from lng_kedro.taxonomy import BBOX, Taxonomy
 
-PHOTO_CHUNK = 256
-"""Photos written to disk at a time."""
+logger = logging.getLogger(__name__)
 
 MANIFEST_COLUMNS = ["photo_id", "photo", "label_file", "photo_category_id", "width", "height"]
 MANIFEST_COLUMNS += ["category_id", "label", "x", "y", "w", "h", "box_source"]
@@ -55,10 +55,7 @@ def read_labels(
         rejected += refused
     _check_rejected(rejected, len(photos), params.max_rejected_share)
     columns = [*MANIFEST_COLUMNS, *taxonomy.fields, "filled"]
-    quarantine = pd.DataFrame(rejected, columns=["file", "reason", "detail"]).sort_values(
-        "file", kind="stable"
-    )
-    return _typed(pd.DataFrame(rows, columns=columns)), quarantine.reset_index(drop=True)
+    return _typed(pd.DataFrame(rows, columns=columns)), _quarantine(rejected)
 
 
 def taxonomy_of_data(taxonomy: Taxonomy, manifest: pd.DataFrame, params: DataProcessingParams) -> Taxonomy:
@@ -78,53 +75,106 @@ def taxonomy_of_data(taxonomy: Taxonomy, manifest: pd.DataFrame, params: DataPro
     return taxonomy.with_data_values({name: objects[name].unique() for name in names})
 
 
-def split_photos(manifest: pd.DataFrame, taxonomy: Taxonomy, params: DataProcessingParams) -> pd.DataFrame:
-    """Chooses the photos of each split; labels whose objects are skipped have none."""
-    if params.boxless == "skip":
-        boxed = tuple(o for o in taxonomy.labels if o.defective_id not in taxonomy.boxless_ids)
-        taxonomy = taxonomy.model_copy(update={"labels": boxed})
-    return balanced_split(
-        manifest,
-        taxonomy,
-        params.per_label.model_dump(),
-        params.good_share,
-        params.negative_share,
-        params.seed,
+def draw_photos(manifest: pd.DataFrame, taxonomy: Taxonomy, params: DataProcessingParams) -> pd.DataFrame:
+    """The order in which the photos of each pool are taken.
+
+    Raises:
+        ValueError: some label has too few photos, and `shortfall` is `error`.
+    """
+    pools = _pools(taxonomy, params)
+    drawn = draw(manifest, pools, params.seed)
+    found = drawn["pool"].value_counts()
+    if params.shortfall == "error":
+        check_enough(pools, {str(pool): int(n) for pool, n in found.items()})
+    return drawn
+
+
+def process_photos(
+    raw: AIHubFolder,
+    manifest: pd.DataFrame,
+    drawn: pd.DataFrame,
+    taxonomy: Taxonomy,
+    journal: PhotoJournal,
+    params: DataProcessingParams,
+) -> tuple[PhotoFolder, pd.DataFrame, pd.DataFrame]:
+    """Decodes photos in the order drawn, those that are not finished yet, until every split is full.
+
+    Returns:
+        The folder of processed photos, the chosen ones with their splits, and the quarantine of those that
+        were looked at and not taken.
+
+    Raises:
+        ValueError: too many photos cannot be used, or too few can and `shortfall` is `error`.
+    """
+    pools = _pools(taxonomy, params)
+    columns = ["photo_id", "photo", "width", "height"]
+    stated = manifest[columns].drop_duplicates("photo_id").set_index("photo_id")
+    settings = PhotoSettings(PROCESSED_SIZE, params.jpeg_quality, params.max_pixels)
+    processor = PhotoProcessor(raw, stated, journal, settings, params.compute, params.max_rejected_share)
+    order = {str(pool): photo_ids.tolist() for pool, photo_ids in drawn.groupby("pool")["photo_id"]}
+    take = choose_all if params.shortfall == "take_all" else choose
+    choice = take(order, pools, processor.look, params.near_duplicate_bits)
+    if params.shortfall == "error":
+        check_enough(pools, choice.found, choice.refused.values())
+    for pool in pools:
+        if choice.found[pool.name] < pool.needed:
+            logger.warning("Too few photos: %s", pool.missing(choice.found[pool.name]))
+    locators = stated.loc[list(choice.refused), "photo"]
+    refused = [problem.row(file) for problem, file in zip(choice.refused.values(), locators, strict=True)]
+    return journal.folder, choice.table(), _quarantine(refused)
+
+
+def split_counts(
+    manifest: pd.DataFrame,
+    drawn: pd.DataFrame,
+    split: pd.DataFrame,
+    taxonomy: Taxonomy,
+    params: DataProcessingParams,
+) -> pd.DataFrame:
+    """Photos wanted and taken of each pool and split, and the objects of its ids that the split shows.
+
+    A photo counts for the id in its name, an object for its own: a photo of a crack may show a scratch.
+    """
+    pools = _pools(taxonomy, params)
+    pool_of_id = {i: pool.name for pool in pools for i in pool.ids}
+    photos = split.merge(drawn[["photo_id", "pool"]], on="photo_id").groupby(["pool", "split"]).size()
+    objects = manifest[manifest["label"].notna()].merge(split[["photo_id", "split"]], on="photo_id")
+    seen = objects.groupby([objects["category_id"].map(pool_of_id), "split"]).size()
+    return pd.DataFrame(
+        [
+            {
+                "pool": pool.name,
+                "label": pool.label,
+                "split": name,
+                "wanted": wanted,
+                "got": int(photos.get((pool.name, name), 0)),
+                "objects": int(seen.get((pool.name, name), 0)),
+            }
+            for pool in pools
+            for name, wanted in pool.wanted.items()
+        ]
     )
 
 
 def corner_boxes(manifest: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
     """Objects of the chosen photos with corners in the processed frame, eqs (1)-(4).
 
-    The order within a photo is from top to bottom, then left to right: one that can be seen.
+    Boxes turn as their photo was turned upright, unless its label speaks of the upright photo already. The
+    order within a photo is from top to bottom, then left to right: one that can be seen.
     """
-    objects = manifest[manifest["label"].notna()].merge(split[["photo_id", "split"]], on="photo_id")
+    facts = ["photo_id", "split", "stored_width", "stored_height", "orientation"]
+    objects = manifest[manifest["label"].notna()].merge(split[facts], on="photo_id")
+    columns = ["x", "y", "w", "h", "width", "height", *facts[2:]]
     corners = [
-        coco_to_corners((x, y, w, h), width, height, PROCESSED_SIZE)
-        for x, y, w, h, width, height in objects[["x", "y", "w", "h", "width", "height"]].itertuples(
-            index=False
-        )
+        _corners((x, y, w, h), (width, height), (stored_width, stored_height), orientation)
+        for x, y, w, h, width, height, stored_width, stored_height, orientation in objects[
+            columns
+        ].itertuples(index=False)
     ]
     sides = ["x_min", "y_min", "x_max", "y_max"]
     objects[sides] = pd.DataFrame(corners, columns=sides, index=objects.index, dtype=float)
-    kept = objects.drop(columns=["photo", "label_file", "x", "y", "w", "h", "width", "height"])
+    kept = objects.drop(columns=["photo", "label_file", *columns])
     return kept.sort_values(["photo_id", "y_min", "x_min"], ignore_index=True)
-
-
-def resize_photos(
-    raw: AIHubFolder, manifest: pd.DataFrame, split: pd.DataFrame, params: DataProcessingParams
-) -> Iterator[dict[str, bytes]]:
-    """Decodes, squeezes and encodes the chosen photos, in parallel; yields some at a time."""
-    chosen = manifest.drop_duplicates("photo_id").merge(split[["photo_id"]], on="photo_id")
-    work = partial(_resize, raw, PROCESSED_SIZE, params.jpeg_quality)
-    jpegs = parallel_map(work, chosen["photo"], len(chosen), params.n_jobs, "Photos")
-    chunk: dict[str, bytes] = {}
-    for photo_id, jpeg in zip(chosen["photo_id"], jpegs, strict=True):
-        chunk[photo_id] = jpeg
-        if len(chunk) == PHOTO_CHUNK:
-            yield chunk
-            chunk = {}
-    yield chunk
 
 
 def chat_samples(
@@ -203,11 +253,22 @@ def data_page(
     return render_data_page(tables, photos, taxonomy, split_counts, params.model_dump(), page)
 
 
-def _resize(raw: AIHubFolder, size: int, quality: int, locator: str) -> bytes:
-    try:
-        return processed_photo(raw.read(locator), size, quality)
-    except OSError as error:
-        raise ValueError(f"{raw.root / locator} is not a photo that can be decoded: {error}") from error
+def _pools(taxonomy: Taxonomy, params: DataProcessingParams) -> list[Pool]:
+    """Pools of all labels but those whose objects are skipped."""
+    if params.boxless == "skip":
+        boxed = tuple(o for o in taxonomy.labels if o.defective_id not in taxonomy.boxless_ids)
+        taxonomy = taxonomy.model_copy(update={"labels": boxed})
+    return pools_of(taxonomy, params.per_label.model_dump(), params.good_share, params.negative_share)
+
+
+def _corners(
+    box: tuple[float, float, float, float], stated: tuple[int, int], stored: tuple[int, int], orientation: int
+) -> Box:
+    """A box in its label's frame -> corners in the processed frame."""
+    if stated == stored:  # a label of another size speaks of the upright photo already
+        box = upright_box(box, *stored, orientation)
+        stated = upright_size(*stored, orientation)
+    return coco_to_corners(box, *stated, PROCESSED_SIZE)
 
 
 def _by_stem(locators: list[str]) -> tuple[dict[str, str], list[str]]:
@@ -228,6 +289,11 @@ def _check_rejected(rejected: list[Row], n_photos: int, max_share: float) -> Non
             f"{len(wrong)} rejections for {n_photos} photos, more than max_rejected_share={max_share} "
             f"allows ({reasons}); the first: {wrong[0]['file']}: {wrong[0]['detail']}"
         )
+
+
+def _quarantine(rejected: list[Row]) -> pd.DataFrame:
+    table = pd.DataFrame(rejected, columns=["file", "reason", "detail"])
+    return table.sort_values("file", kind="stable", ignore_index=True)
 
 
 def _typed(rows: pd.DataFrame) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from lng_kedro.compute import ComputeParams
 from lng_kedro.params import Params
 
 
@@ -25,5 +26,8 @@ class DataProcessingParams(Params):
     boxless: Literal["whole_image", "skip"]
     optional_fields: tuple[str, ...]
     max_rejected_share: float = Field(ge=0, le=1)
+    shortfall: Literal["error", "take_all"]
+    near_duplicate_bits: int = Field(ge=0, le=255)
+    max_pixels: int = Field(ge=1)
     jpeg_quality: int = Field(ge=1, le=95)
-    n_jobs: int
+    compute: ComputeParams

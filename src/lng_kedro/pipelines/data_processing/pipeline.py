@@ -4,15 +4,17 @@ from kedro.pipeline import Node, Pipeline
 
 from lng_kedro.pipelines.data_processing import nodes
 
+TABLES = ["manifest", "split", "objects", "label_quarantine", "photo_quarantine"]
+
 
 def create_pipeline() -> Pipeline:
-    """raw_annotations -> manifest -> split -> photos and boxes -> chat samples."""
+    """raw_annotations -> manifest -> split -> photos and boxes -> chat samples, and a page about it all."""
     return Pipeline(
         [
             Node(
                 nodes.read_labels,
                 inputs=["raw_annotations", "params:taxonomy", "params:data_processing"],
-                outputs=["manifest", "quarantine"],
+                outputs=["manifest", "label_quarantine"],
                 name="read_labels",
                 tags="ingest",
             ),
@@ -24,25 +26,39 @@ def create_pipeline() -> Pipeline:
                 tags="ingest",
             ),
             Node(
-                nodes.split_photos,
+                nodes.draw_photos,
                 inputs=["manifest", "params:taxonomy", "params:data_processing"],
-                outputs="split",
-                name="split_photos",
+                outputs="draw",
+                name="draw_photos",
                 tags="split",
+            ),
+            Node(
+                nodes.process_photos,
+                inputs=[
+                    "raw_annotations",
+                    "manifest",
+                    "draw",
+                    "params:taxonomy",
+                    "photo_journal",
+                    "params:data_processing",
+                ],
+                outputs=["photos", "split", "photo_quarantine"],
+                name="process_photos",
+                tags="images",
+            ),
+            Node(
+                nodes.split_counts,
+                inputs=["manifest", "draw", "split", "params:taxonomy", "params:data_processing"],
+                outputs="split_counts",
+                name="split_counts",
+                tags="images",
             ),
             Node(
                 nodes.corner_boxes,
                 inputs=["manifest", "split"],
                 outputs="objects",
                 name="corner_boxes",
-                tags="split",
-            ),
-            Node(
-                nodes.resize_photos,
-                inputs=["raw_annotations", "manifest", "split", "params:data_processing"],
-                outputs="photos",
-                name="resize_photos",
-                tags="images",
+                tags="samples",
             ),
             Node(
                 nodes.chat_samples,
@@ -57,6 +73,27 @@ def create_pipeline() -> Pipeline:
                 outputs="coco_truth",
                 name="truth_of_test",
                 tags="samples",
+            ),
+            Node(
+                nodes.data_plots,
+                inputs=[*TABLES, "taxonomy"],
+                outputs=["quarantine_reasons", "plot_box_sizes"],
+                name="data_plots",
+                tags="report",
+            ),
+            Node(
+                nodes.data_page,
+                inputs=[
+                    *TABLES,
+                    "photos",
+                    "taxonomy",
+                    "split_counts",
+                    "params:data_processing",
+                    "params:data_page",
+                ],
+                outputs="data_page",
+                name="data_page",
+                tags="report",
             ),
         ]
     )

@@ -55,12 +55,42 @@ class Quarantine(_Schema):
     detail: Series[str]
 
 
+class Draw(_Schema):
+    """One row a photo that may be taken, by the order in which its pool's photos are taken."""
+
+    pool: Series[str]
+    photo_label: Series[str] = pa.Field(nullable=True)
+    photo_id: Series[str]
+    rank: Series[int] = pa.Field(ge=0)
+
+
 class Split(_Schema):
-    """One row a chosen photo."""
+    """One row a chosen photo, with what its raw file was found to be.
+
+    `orientation` is EXIF's; width and height are those before it was turned upright. `near_duplicate_of`
+    is the first of the chosen photos that look like it.
+    """
 
     photo_id: Series[str] = pa.Field(unique=True)
     split: Series[str] = pa.Field(isin=SPLITS)
     photo_label: Series[str] = pa.Field(nullable=True)
+    orientation: Series[int] = pa.Field(ge=1, le=8)
+    stored_width: Series[int] = pa.Field(gt=0)
+    stored_height: Series[int] = pa.Field(gt=0)
+    sha256: Series[str] = pa.Field(unique=True)
+    dhash: Series[str]
+    near_duplicate_of: Series[str] = pa.Field(nullable=True)
+
+
+class SplitCounts(_Schema):
+    """One row a pool and split: photos wanted and taken, and objects of its ids that the split shows."""
+
+    pool: Series[str]
+    label: Series[str] = pa.Field(nullable=True)
+    split: Series[str] = pa.Field(isin=SPLITS)
+    wanted: Series[int] = pa.Field(ge=0)
+    got: Series[int] = pa.Field(ge=0)
+    objects: Series[int] = pa.Field(ge=0)
 
 
 class Samples(_Schema):
