@@ -13,6 +13,7 @@ from PIL import Image
 from lng_kedro.data_page import DataPageParams, render_data_page
 from lng_kedro.data_summary import Tables
 from lng_kedro.imaging import PhotoFolder
+from lng_kedro.quarantine import REASONS
 
 SPLITS = ("sft", "grpo", "test")
 HOSTILE = '"></bdi><script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">'
@@ -47,13 +48,19 @@ def make(taxonomy, photos=PHOTOS):
     rows = []
     for photo_id, number, label, split, *_ in photos:
         quality = "Good" if number % 10 == 1 else "Defective"
-        row = {"photo_id": photo_id, "photo_category_id": number, "category_id": number, "split": split}
+        row = {
+            "photo_id": photo_id,
+            "photo": f"{photo_id}.jpg",
+            "photo_category_id": number,
+            "category_id": number,
+            "split": split,
+        }
         row |= {"label": label, "quality": quality, **FIELDS, "width": 1000, "height": 500, "filled": ""}
         row |= {"x": 100.0, "y": 50.0, "w": 500.0, "h": 250.0, "box_source": "label", "clipped": False}
         rows.append(row)
         if photo_id == "w0":
             rows.append({**row, "x": 0.0, "clipped": True, "filled": "quality:id"})
-    columns = ["photo_id", "photo_category_id", "category_id", "split", "label", "quality", *FIELDS]
+    columns = ["photo_id", "photo", "photo_category_id", "category_id", "split", "label", "quality", *FIELDS]
     columns += ["width", "height", "filled", "x", "y", "w", "h", "box_source", "clipped"]
     manifest = pd.DataFrame(rows, columns=columns)
     objects = manifest[manifest["label"].notna() & manifest["split"].notna()].copy()
@@ -124,7 +131,7 @@ def url(write, taxonomy):
         *[(f"3.데이터/VL.zip!/{i}.json", "json", "Expecting value") for i in range(5)],
         ("twice.json", "duplicate", "another label has this name"),
     )
-    photos = quarantine(("broken.jpg", "truncated", "12 bytes are missing"))
+    photos = quarantine(("left.jpg", "truncated", "12 bytes are missing"))
     return write("page", replace(tables, label_quarantine=labels, photo_quarantine=photos), counts)
 
 
@@ -146,7 +153,7 @@ def test_the_head_says_how_many(visit, url):
         "photos chosen 8 88.9 % of the manifest",
         "objects in them 8 1.00 a photo",
         "labels 2 of 15",
-        "files rejected 6 37.5 % of 16",  # 9 photos, 6 rejected files, 1 left out
+        "files rejected 6 40.0 % of 15",  # 9 photos, one of them rejected, and 6 label files
         "files left out 1 nothing is wrong with them",
     ]
     assert "1 of the 9 photos asked for are not there" in page.inner_text(".verdict")
@@ -169,11 +176,10 @@ def test_quarantine_by_reason_with_its_first_files(visit, url):
     page = visit(url)
     rows = [re.sub(r"\s+", " ", text).strip() for text in page.locator(".reasons > li").all_inner_texts()]
     assert rows == [
-        "5 83.3 % json: a label file is no JSON object 3.데이터/VL.zip!/0.json Expecting value "
+        f"5 83.3 % json: {REASONS['json']} 3.데이터/VL.zip!/0.json Expecting value "
         "3.데이터/VL.zip!/1.json Expecting value and 3 more",
-        "1 16.7 % duplicate: another file of this name, or with the same content, was taken twice.json "
-        "another label has this name",
-        "1 100.0 % truncated: a photo that ends too early broken.jpg 12 bytes are missing",
+        f"1 16.7 % duplicate: {REASONS['duplicate']} twice.json another label has this name",
+        f"1 100.0 % truncated: {REASONS['truncated']} left.jpg 12 bytes are missing",
     ]
     assert page.locator(".reasons > .left-out").count() == 1
     assert page.get_by_role("link", name=FILES["photo_quarantine"]).count() == 2

@@ -121,6 +121,7 @@ def _labels(taxonomy: Taxonomy, counts: pd.DataFrame) -> list[str]:
 
 def _totals(tables: Tables, of_photo: pd.DataFrame, split_counts: pd.DataFrame) -> dict[str, int]:
     wrong, left_out = summary.n_rejected(tables)
+    rejected = pd.concat([quarantine["file"] for quarantine in tables.quarantines.values()])
     return {
         "photos": len(of_photo),
         "chosen": len(tables.split),
@@ -130,7 +131,7 @@ def _totals(tables: Tables, of_photo: pd.DataFrame, split_counts: pd.DataFrame) 
         "all_labels": split_counts["label"].nunique(),
         "wrong": wrong,
         "left_out": left_out,
-        "files": len(of_photo) + wrong + left_out,
+        "files": len(of_photo) + rejected.loc[~rejected.isin(of_photo["photo"])].nunique(),
         "short": int((split_counts["wanted"] - split_counts["got"]).clip(lower=0).sum()),
         "wanted": int(split_counts["wanted"].sum()),
     }
