@@ -26,6 +26,8 @@ def test_every_part_that_can_be_run_again_is_named():
     assert set(re.findall(r"--tags (\w+(?:,\w+)+)$", TEXT, re.MULTILINE)[0].split(",")) == tags - {"ingest"}
 
 
-@pytest.mark.parametrize("name", ["boxless", "clip_boxes", "max_rejected_share", "near_duplicate_bits", "shortfall"])
+@pytest.mark.parametrize(
+    "name", ["boxless", "clip_boxes", "max_rejected_share", "near_duplicate_bits", "shortfall"]
+)
 def test_parameters_that_are_named_exist(name):
     assert f"{name}" in TEXT and name in DataProcessingParams.model_fields

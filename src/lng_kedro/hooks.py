@@ -152,7 +152,9 @@ class ReportingHooks:
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> None:
-        """Prints the filled rows of Table III, and where the page is."""
+        """Prints where the data page is; the filled rows of Table III, and where the report page is."""
+        if "data_page" in pipeline.all_outputs():
+            click.echo(f"What became of the data: {catalog['data_page']._filepath}")
         if not {"table_3", "report_page"} <= pipeline.all_outputs():
             return
         table = catalog.load("table_3")
