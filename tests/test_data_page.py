@@ -23,7 +23,7 @@ FILES = {
     "label_quarantine": "../02_intermediate/label_quarantine.csv",
     "photo_quarantine": "../04_feature/photo_quarantine.csv",
 }
-SETTINGS = {"seed": 3, "per_label": {"sft": 2, "grpo": 2, "test": 1}, "boxless": "whole_image"}
+SETTINGS = {"seed": 3, "per_label": {"sft": 2, "grpo": 2, "test": 1}, "boxless": "skip", "clip_boxes": False}
 PHOTOS = [
     # photo_id, id, label, split, turned as EXIF says, looks like
     ("w0", 1102, "welding", "sft", 1, None),
@@ -224,6 +224,18 @@ def test_contact_sheets_show_photos_with_their_boxes(visit, url):
     assert page.evaluate("Math.min(...[...document.images].map(i => i.naturalWidth))") == 192
     good = page.locator(".sheet li").filter(has=page.get_by_alt_text("w1", exact=True))
     assert good.locator("g.k-right").count() == 1
+
+
+def test_parameters_are_written_as_the_command_line_takes_them(visit, url):
+    page = visit(url)
+    assert "Seed 3" in page.inner_text("header")
+    table = page.get_by_role("region", name="Parameters").inner_text()
+    assert table.split() == [
+        *("seed", "3", "per_label.sft", "2", "per_label.grpo", "2", "per_label.test", "1"),
+        *("boxless", "skip", "clip_boxes", "false"),
+    ]
+    link = page.get_by_role("region", name="Files").get_by_role("link", name=FILES["manifest"])
+    assert link.get_attribute("href") == FILES["manifest"]
 
 
 def test_the_seed_chooses_the_photos(render, taxonomy):

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -256,12 +257,12 @@ def _data_uri(photo: Image.Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Names with dots -> values, as the command line takes them."""
-    found: dict[str, Any] = {}
+    found: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping) and value:
             found |= _flat(value, f"{prefix}{name}.")
         else:
-            found[f"{prefix}{name}"] = value
+            found[f"{prefix}{name}"] = value if isinstance(value, str) else json.dumps(value)
     return found
