@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,7 @@ from lng_kedro.aihub.choice import choose, choose_all
 from lng_kedro.aihub.folder import AIHubFolder, stem
 from lng_kedro.aihub.labels import LabelReader, Row
 from lng_kedro.aihub.photos import PhotoProcessor, PhotoSettings
-from lng_kedro.aihub.split import Pool, check_enough, draw, pools_of
+from lng_kedro.aihub.split import SPLITS, Pool, check_enough, draw, pools_of
 from lng_kedro.coco import coco_truth
 from lng_kedro.geometry import PROCESSED_SIZE, Box, coco_to_corners, upright_box, upright_size
 from lng_kedro.imaging import PhotoFolder
@@ -181,34 +181,31 @@ def chat_samples(
     Raises:
         FileNotFoundError: a chosen photo is not in the folder.
     """
-    of_photo = dict(list(objects.groupby("photo_id")))
+    of_photo: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in objects.to_dict("records"):
+        box = (row["x_min"], row["y_min"], row["x_max"], row["y_max"])
+        of_photo[row["photo_id"]].append({str(k): v for k, v in row.items()} | {BBOX: box})
+    # GRPO asks for reasoning by its system prompt; the other two show the SFT prompt (section III.B).
+    prompts = {name: chat_prompt(taxonomy, reasoning=name == "grpo") for name in SPLITS}
     rows = []
     for photo_id, name, label in split[["photo_id", "split", "photo_label"]].itertuples(index=False):
         if not photos.path(photo_id).is_file():
             raise FileNotFoundError(f"{photos.path(photo_id)} is missing: run data_processing again")
-        findings = [
-            {str(k): v for k, v in row.items()}
-            | {BBOX: (row["x_min"], row["y_min"], row["x_max"], row["y_max"])}
-            for row in (of_photo[photo_id].to_dict("records") if photo_id in of_photo else [])
-        ]
-        report = to_json(findings, taxonomy)
-        # GRPO asks for reasoning by its system prompt; the other two show the SFT prompt (section III.B).
-        reasoning = name == "grpo"
+        report = to_json(of_photo[photo_id], taxonomy)
         rows.append(
             {
                 "split": name,
                 "photo_id": photo_id,
                 "photo_label": label,
-                "prompt": chat_prompt(taxonomy, reasoning=reasoning),
-                "completion": chat_completion(report, json.loads(report), reasoning),
+                "prompt": prompts[name],
+                "completion": chat_completion(report, of_photo[photo_id], reasoning=name == "grpo"),
                 "ground_truth": report,
             }
         )
     columns = ["split", "photo_id", "photo_label", "prompt", "completion", "ground_truth"]
     samples = pd.DataFrame(rows, columns=columns)
     sft, grpo, test = (
-        samples[samples["split"] == name].drop(columns="split").reset_index(drop=True)
-        for name in ("sft", "grpo", "test")
+        samples[samples["split"] == name].drop(columns="split").reset_index(drop=True) for name in SPLITS
     )
     return sft, grpo, test
 
