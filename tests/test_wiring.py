@@ -81,7 +81,7 @@ def test_the_datasets_that_others_rely_on() -> None:
     stages = [
         f"{part}_{s}" for part in ("predictions", "metrics") for s in ("base", "sft", "grpo", "sft_grpo")
     ]
-    names = ["raw_annotations", "manifest", "quarantine", "sft_samples", "grpo_samples", "test_samples"]
+    names = ["raw_annotations", "manifest", "label_quarantine", "sft_samples", "grpo_samples", "test_samples"]
     names += ["sft_adapter", "grpo_adapter", "table_2", "table_3", "report_page"]
     names += [f"metrics_detector_{name}" for name in ("yolo11m", "yolo12m", "rtdetr")]
     assert {*names, *stages} <= used()

@@ -1,7 +1,8 @@
 """What becomes of a photo or an object that cannot be used: a row with a reason, never silence."""
 
 REASONS = {
-    "archive": "a zip cannot be opened, or is a part of one that must be put together first",
+    "archive": "a zip, or a file in it, cannot be read: broken, encrypted, or a part of one that must be put "
+    "together first",
     "unsafe_path": "a member of a zip has a path that leads out of it",
     "empty": "a file of zero bytes",
     "json": "a label file is no JSON object",
@@ -11,7 +12,7 @@ REASONS = {
     "near_duplicate": "looks like a photo of another split, and that split is full",
     "photo_size": "the label does not say how wide and high the photo is",
     "size_mismatch": "the photo is not as wide and high as its label says",
-    "file_name": "does not begin with an id and a part code",
+    "file_name": "does not begin with an id and a part code, or is not UTF-8",
     "annotation": "is no object, or belongs to no photo of its file",
     "unknown_id": "an id that the taxonomy does not know",
     "box": "not four finite numbers",
@@ -21,7 +22,7 @@ REASONS = {
     "unknown_value": "a value that the taxonomy does not know",
     "missing_value": "a field that the label does not state and no rule fills",
     "no_object": "a photo of a defect without any object",
-    "unreadable": "no photo that can be decoded",
+    "unreadable": "a file that cannot be read, or no photo that can be decoded",
     "truncated": "a photo that ends too early",
     "too_large": "a photo of more pixels than the parameters allow",
 }

@@ -12,13 +12,13 @@ def create_pipeline() -> Pipeline:
             Node(
                 nodes.read_labels,
                 inputs=["raw_annotations", "params:taxonomy", "params:data_processing"],
-                outputs=["manifest", "quarantine"],
+                outputs=["manifest", "label_quarantine"],
                 name="read_labels",
                 tags="ingest",
             ),
             Node(
                 nodes.taxonomy_of_data,
-                inputs=["params:taxonomy", "manifest", "params:data_processing"],
+                inputs=["params:taxonomy", "manifest", "label_quarantine", "params:data_processing"],
                 outputs="taxonomy",
                 name="taxonomy_of_data",
                 tags="ingest",
