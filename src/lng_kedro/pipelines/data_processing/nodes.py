@@ -14,7 +14,7 @@ from lng_kedro.aihub.split import balanced_split
 from lng_kedro.coco import coco_truth
 from lng_kedro.compute import parallel_map
 from lng_kedro.geometry import PROCESSED_SIZE, coco_to_corners
-from lng_kedro.imaging import PhotoFolder, processed_photo
+from lng_kedro.imaging import PhotoFolder, process_photo
 from lng_kedro.pipelines.data_processing.params import DataProcessingParams
 from lng_kedro.prompts import chat_completion, chat_prompt
 from lng_kedro.quarantine import LEFT_OUT, Rejected
@@ -112,7 +112,7 @@ def resize_photos(
 ) -> Iterator[dict[str, bytes]]:
     """Decodes, squeezes and encodes the chosen photos, in parallel; yields some at a time."""
     chosen = manifest.drop_duplicates("photo_id").merge(split[["photo_id"]], on="photo_id")
-    work = partial(_resize, raw, PROCESSED_SIZE, params.jpeg_quality)
+    work = partial(_resize, raw, PROCESSED_SIZE, params.jpeg_quality, params.max_pixels)
     jpegs = parallel_map(work, chosen["photo"], len(chosen), params.n_jobs, "Photos")
     chunk: dict[str, bytes] = {}
     for photo_id, jpeg in zip(chosen["photo_id"], jpegs, strict=True):
@@ -168,11 +168,13 @@ def truth_of_test(samples: pd.DataFrame, taxonomy: Taxonomy) -> dict[str, Any]:
     return coco_truth(samples["photo_id"].tolist(), samples["ground_truth"].map(json.loads), taxonomy)
 
 
-def _resize(raw: AIHubFolder, size: int, quality: int, locator: str) -> bytes:
+def _resize(raw: AIHubFolder, size: int, quality: int, max_pixels: int, locator: str) -> bytes:
     try:
-        return processed_photo(raw.read(locator), size, quality)
-    except OSError as error:
-        raise ValueError(f"{raw.root / locator} is not a photo that can be decoded: {error}") from error
+        return process_photo(raw.read(locator), size, quality, max_pixels).jpeg
+    except Rejected as error:
+        raise ValueError(
+            f"{raw.root / locator} is not a photo that can be decoded: {error.detail}"
+        ) from error
 
 
 def _by_stem(locators: list[str]) -> tuple[dict[str, str], list[str]]:

@@ -26,4 +26,5 @@ class DataProcessingParams(Params):
     optional_fields: tuple[str, ...]
     max_rejected_share: float = Field(ge=0, le=1)
     jpeg_quality: int = Field(ge=1, le=95)
+    max_pixels: int = Field(gt=0)
     n_jobs: int
