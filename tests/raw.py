@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 KOREAN = {"tank_type": "C형", "location": "내부", "sub_location": "바닥", "part": "도장", "quality": "불량"}
@@ -40,6 +41,14 @@ def photo(width: int = 200, height: int = 100, color: Any = (90, 120, 150), form
     """A photo of one colour."""
     buffer = io.BytesIO()
     Image.new("RGB", (width, height), color).save(buffer, form)
+    return buffer.getvalue()
+
+
+def scene(seed: int, width: int = 200, height: int = 100, form: str = "JPEG", **options: Any) -> bytes:
+    """A photo that looks like no other: large blots of every colour."""
+    blots = np.random.default_rng(seed).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(blots).resize((width, height), Image.Resampling.BICUBIC).save(buffer, form, **options)
     return buffer.getvalue()
 
 

@@ -1,34 +1,33 @@
-"""Decode, resize and encode one photo."""
+"""Decode, turn upright, squeeze and encode one photo."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
+from PIL import ExifTags, Image
+from PIL.Image import Resampling, Transpose
 
+from lng_kedro.quarantine import Rejected
 
-def processed_photo(photo: bytes, size: int, quality: int) -> bytes:
-    """A photo squeezed to a square JPEG (paper, section III.A).
+_TURN = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+"""What each EXIF orientation asks for; 1 is upright."""
 
-    The JPEG decoder itself scales down by 2, 4 or 8 as far as no detail of the result is lost, which
-    saves most of the work; the rest is a Lanczos resize.
-
-    Args:
-        photo: an encoded photo of any size.
-        size: side of the result in pixels.
-        quality: of the JPEG written, 1 to 95.
-
-    Raises:
-        OSError: the bytes are not a whole photo.
-    """
-    with Image.open(io.BytesIO(photo)) as image:
-        image.draft("RGB", (size, size))
-        square = image.convert("RGB").resize((size, size), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    square.save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_RESTARTS = [bytes([0xFF, marker]) for marker in range(0xD0, 0xD8)]
+_NO_DATA = 128
+"""The grey that a JPEG decoder puts where its data ran out."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,118 @@ class ProcessedPhoto:
     height: int
     orientation: int
     dhash: str
+
+
+def process_photo(photo: bytes, size: int, quality: int, max_pixels: int) -> ProcessedPhoto:
+    """A photo, upright, squeezed to a square JPEG (paper, section III.A).
+
+    Of several frames it is the first. What is transparent becomes white; 16-bit grey is scaled to 8 bits.
+
+    Args:
+        photo: an encoded photo of any size, in any form that Pillow reads.
+        size: side of the result in pixels, at least 32.
+        quality: of the JPEG written, 1 to 95.
+        max_pixels: of the raw photo; one with more is rejected before it is decoded.
+
+    Raises:
+        Rejected: `empty`, `unreadable`, `truncated` or `too_large`.
+    """
+    if not photo:
+        raise Rejected("empty", "zero bytes")
+    try:
+        with _opened(photo) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise Rejected("too_large", f"{width} x {height} pixels; max_pixels is {max_pixels}")
+            orientation = _orientation(image)
+            square = squeezed(image, size)
+            if _ran_out(photo, image, size):
+                raise Rejected("truncated", "its data end before its last row of pixels")
+    except (Rejected, MemoryError):
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever goes wrong in them, struct.error for one
+        raise Rejected(_reason(photo, error), f"{type(error).__name__}: {error}") from error
+    if orientation in _TURN:
+        square = square.transpose(_TURN[orientation])
+    buffer = io.BytesIO()
+    square.save(buffer, "JPEG", quality=quality)
+    return ProcessedPhoto(buffer.getvalue(), width, height, orientation, _dhash(square))
+
+
+def squeezed(image: Image.Image, size: int) -> Image.Image:
+    """An opened photo as it is stored, in RGB, squeezed to a square with sides of `size` pixels.
+
+    The JPEG decoder itself scales down as far as no detail of the result is lost; a filter does the rest.
+    Lanczos there would take longer than all else; what this one changes is less than the JPEG written loses
+    (benchmarks/photos.py).
+    """
+    _load(image, size)
+    return _rgb(image).resize((size, size), Resampling.HAMMING)
+
+
+@contextmanager
+def _opened(photo: bytes) -> Iterator[Image.Image]:
+    """The photo's header; Pillow's own limit of pixels gives way to ours."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        image = Image.open(io.BytesIO(photo))
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+    with image:
+        yield image
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # a broken EXIF block says nothing, and the pixels may be whole
+        return 1
+    return orientation if orientation in _TURN else 1
+
+
+def _load(image: Image.Image, size: int) -> None:
+    """Decodes the pixels; a JPEG's decoder scales down by 2, 4 or 8 as far as `size` allows."""
+    image.draft("RGB", (size, size))
+    image.load()
+
+
+def _ran_out(photo: bytes, image: Image.Image, size: int) -> bool:
+    """Whether a JPEG's data ended early although its end marker is there: Pillow shows grey without a word.
+
+    Where the last pixel is of that grey, the photo is decoded again with more data before the marker: only
+    a decoder that ran out of data uses them.
+    """
+    end = photo.rfind(_JPEG_END)
+    if not photo.startswith(_JPEG_START) or end < 0:
+        return False
+    if image.getpixel((image.width - 1, image.height - 1)) not in (_NO_DATA, (_NO_DATA,) * 3):
+        return False
+    data = bytes(range(255))
+    more = data + b"".join(restart + data for restart in _RESTARTS)
+    with _opened(photo[:end] + more + photo[end:]) as longer:
+        _load(longer, size)
+        return longer != image
+
+
+def _reason(photo: bytes, error: Exception) -> str:
+    no_end = photo.startswith(_JPEG_START) and _JPEG_END not in photo
+    return "truncated" if no_end or "truncated" in str(error).lower() else "unreadable"
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip to 255
+        image = Image.fromarray(np.clip(np.asarray(image) >> 8, 0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _dhash(square: Image.Image) -> str:
+    """Whether each of 16 x 16 fields is brighter than its left neighbour, row by row."""
+    grey = square.reduce(square.width // 32).convert("L").resize((17, 16), Resampling.BOX)
+    fields = np.asarray(grey)
+    return np.packbits(fields[:, 1:] > fields[:, :-1]).tobytes().hex()
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """What becomes of a photo or an object that cannot be used: a row with a reason, never silence."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 REASONS = {
-    "archive": "a zip cannot be opened, or is a part of one that must be put together first",
+    "archive": "a zip, or a file in it, cannot be read: broken, encrypted, or a part of one that must be put "
+    "together first",
     "unsafe_path": "a member of a zip has a path that leads out of it",
     "empty": "a file of zero bytes",
     "json": "a label file is no JSON object",
@@ -14,7 +16,7 @@ REASONS = {
     "near_duplicate": "looks like a photo of another split, and that split is full",
     "photo_size": "the label does not say how wide and high the photo is",
     "size_mismatch": "the photo is not as wide and high as its label says",
-    "file_name": "does not begin with an id and a part code",
+    "file_name": "does not begin with an id and a part code, or is not UTF-8",
     "annotation": "is no object, or belongs to no photo of its file",
     "unknown_id": "an id that the taxonomy does not know",
     "box": "not four finite numbers",
@@ -24,14 +26,20 @@ REASONS = {
     "unknown_value": "a value that the taxonomy does not know",
     "missing_value": "a field that the label does not state and no rule fills",
     "no_object": "a photo of a defect without any object",
-    "unreadable": "no photo that can be decoded",
+    "unreadable": "a file that cannot be read, or no photo that can be decoded",
     "truncated": "a photo that ends too early",
     "too_large": "a photo of more pixels than the parameters allow",
 }
 """Each reason's code, and what it says of the file."""
 
+QUARANTINE = ["file", "reason", "detail"]
+"""Columns of a quarantine."""
+
 LEFT_OUT = ("duplicate", "near_duplicate", "boxless")
 """Reasons for which files are left out though nothing is wrong with them."""
+
+EXAMPLES = 10
+"""Files that an error shows for each reason."""
 
 
 class Rejected(Exception):  # noqa: N818  it is an outcome that is counted
@@ -50,7 +58,17 @@ class Rejected(Exception):  # noqa: N818  it is an outcome that is counted
         return {"file": file, "reason": self.reason, "detail": self.detail}
 
 
-def counted(rejected: Iterable[Rejected]) -> str:
-    """How many there are of each reason, the most frequent first."""
-    counts = Counter(problem.reason for problem in rejected)
-    return ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
+def counted(counts: Counter[str]) -> str:
+    """How many there are of each, the most frequent first."""
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common()) or "none"
+
+
+def examples(rows: Iterable[Mapping[Any, str]]) -> str:
+    """Rows of a quarantine by their reasons, for an error: how many, what it means, and the first files."""
+    of_reason: defaultdict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        of_reason[row["reason"]].append(f"\n  {row['file']}: {row['detail']}")
+    return "".join(
+        f"\n{reason}, {len(files)} times: {REASONS[reason]}{''.join(files[:EXAMPLES])}"
+        for reason, files in sorted(of_reason.items())
+    )

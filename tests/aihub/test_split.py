@@ -1,16 +1,16 @@
-"""The balanced split."""
+"""Pools, and the order in which their photos are taken."""
 
-from collections import Counter
-from typing import Any
-
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from lng_kedro.aihub.split import balanced_split
+from lng_kedro.aihub.split import SPLITS, Pool, check_enough, draw, pools_of, proportional
+from lng_kedro.quarantine import Rejected
 from lng_kedro.taxonomy import Taxonomy
 
 PER_LABEL = {"sft": 10, "grpo": 5, "test": 2}
-SETTINGS = {"per_label": PER_LABEL, "good_share": 0.3, "negative_share": 0.1, "seed": 1}
 
 
 def photos_of(taxonomy: Taxonomy, n: int) -> pd.DataFrame:
@@ -29,97 +29,125 @@ def photos_of(taxonomy: Taxonomy, n: int) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"label": "str"})
 
 
-def drawn(manifest: pd.DataFrame, taxonomy: Taxonomy, **changes: Any) -> pd.DataFrame:
-    return balanced_split(manifest, taxonomy, **SETTINGS | changes)
+def pools(taxonomy: Taxonomy, per_label=PER_LABEL, good_share=0.3, negative_share=0.1) -> list[Pool]:
+    return pools_of(taxonomy, per_label, good_share, negative_share)
 
 
-def test_counts_of_every_label_and_split(taxonomy: Taxonomy) -> None:
-    split = drawn(photos_of(taxonomy, 40), taxonomy)
-    labelled = split[split["photo_label"].notna()]
-    assert labelled.groupby(["photo_label", "split"]).size().to_dict() == {
-        (name, part): n for name in taxonomy.label_names for part, n in PER_LABEL.items()
-    }
-    # 15 labels x (10, 5, 2) x 0.1, rounded to even.
-    negatives = split[split["photo_label"].isna()]
-    assert Counter(negatives["split"]) == {"sft": 15, "grpo": 8, "test": 3}
-    assert negatives["photo_id"].str.startswith("2101_").all()
-
-
-def test_share_of_good_photos_where_the_label_has_any(taxonomy: Taxonomy) -> None:
-    split = drawn(photos_of(taxonomy, 40), taxonomy)
-    ids = split["photo_id"].str[:4].astype(int)
-    for label in taxonomy.labels:
-        good = split[ids == label.good_id]
+class TestPools:
+    def test_photos_wanted_of_each(self, taxonomy: Taxonomy) -> None:
+        wanted = {pool.name: dict(pool.wanted) for pool in pools(taxonomy)}
+        assert wanted["2102"] == PER_LABEL  # a crack has no good id
         # 0.3 of 10, of 5 (1.5, rounded to even) and of 2 (0.6).
-        assert Counter(good["split"]) == ({"sft": 3, "grpo": 2, "test": 1} if label.good_id else {})
-        assert set(good["photo_label"]) <= {label.name}
+        assert wanted["1101"] == {"sft": 3, "grpo": 2, "test": 1}
+        assert wanted["1102"] == {"sft": 7, "grpo": 3, "test": 1}
+        # 15 labels x (10, 5, 2) x 0.1, rounded to even.
+        assert wanted["2101"] == {"sft": 15, "grpo": 8, "test": 3}
+
+    def test_one_for_each_label_and_quality_and_one_for_negatives(self, taxonomy: Taxonomy) -> None:
+        found = pools(taxonomy)
+        assert len(found) == 15 + 7 + 1
+        assert {pool.label for pool in found} == {*taxonomy.label_names, None}
+        assert {i for pool in found for i in pool.ids} == {*taxonomy.by_id, *taxonomy.negative_ids}
 
 
-def test_a_photo_is_in_one_split_only(taxonomy: Taxonomy) -> None:
-    manifest = photos_of(taxonomy, 17)
-    split = drawn(manifest, taxonomy, good_share=0, negative_share=0)
-    assert len(split) == 15 * 17
-    assert split["photo_id"].is_unique
-    assert set(split["photo_id"]) <= set(manifest["photo_id"])
+class TestDraw:
+    def test_the_order_is_numpys_permutation_of_the_sorted_names(self, taxonomy: Taxonomy) -> None:
+        """Published results hang on it."""
+        found = draw(photos_of(taxonomy, 40), pools(taxonomy), seed=1)
+        for pool, ids in (("2102", [2102]), ("1101", [1101]), ("2101", [2101])):
+            order = np.random.default_rng([1, *ids]).permutation(40)
+            part = found[found["pool"] == pool]
+            assert list(part["photo_id"]) == [f"{pool}_{k:03}" for k in order]
+            assert list(part["rank"]) == list(range(40))
 
+    def test_labels_of_photos(self, taxonomy: Taxonomy) -> None:
+        found = draw(photos_of(taxonomy, 2), pools(taxonomy), seed=1)
+        of_pool = found.groupby("pool")["photo_label"].agg(lambda labels: set(labels.dropna()))
+        assert of_pool["1101"] == of_pool["1102"] == {"welding"}
+        assert of_pool["2101"] == set()
+        assert len(found) == 2 * 23
 
-def test_the_order_of_rows_does_not_matter(taxonomy: Taxonomy) -> None:
-    manifest = photos_of(taxonomy, 40)
-    shuffled = manifest.sample(frac=1, random_state=3)
-    pd.testing.assert_frame_equal(drawn(manifest, taxonomy), drawn(shuffled, taxonomy))
+    def test_photos_of_another_label_do_not_change_a_labels_draw(self, taxonomy: Taxonomy) -> None:
+        manifest = photos_of(taxonomy, 40)
+        fewer = manifest[(manifest["photo_category_id"] != 2102) | (manifest["photo_id"] < "2102_020")]
+        first, second = (draw(m, pools(taxonomy), 1).query("pool != '2102'") for m in (manifest, fewer))
+        assert list(first["photo_id"]) == list(second["photo_id"])
 
+    def test_the_seed_changes_the_draw(self, taxonomy: Taxonomy) -> None:
+        manifest = photos_of(taxonomy, 40)
+        first, second = (draw(manifest, pools(taxonomy), seed)["photo_id"] for seed in (1, 2))
+        assert list(first) != list(second)
+        assert set(first) == set(second)
 
-def test_photos_of_another_label_do_not_change_a_labels_draw(taxonomy: Taxonomy) -> None:
-    manifest = photos_of(taxonomy, 40)
-    fewer = manifest[(manifest["photo_category_id"] != 2102) | (manifest["photo_id"] < "2102_020")]
-    first, second = drawn(manifest, taxonomy), drawn(fewer, taxonomy)
-    assert set(first[first["photo_label"] == "scratch"]["photo_id"]) == set(
-        second[second["photo_label"] == "scratch"]["photo_id"]
+    def test_a_negative_shows_nothing(self, taxonomy: Taxonomy) -> None:
+        manifest = photos_of(taxonomy, 40)
+        crack = {"photo_id": "2101_000", "photo_category_id": 2101, "label": "crack"}
+        manifest = pd.concat([manifest[manifest["photo_id"] != "2101_000"], pd.DataFrame([crack])])
+        found = draw(manifest, pools(taxonomy), 1)
+        assert set(found.query("pool == '2101'")["photo_id"]) == {f"2101_{k:03}" for k in range(1, 40)}
+
+    @settings(max_examples=50, deadline=None)
+    @given(
+        rows=st.lists(st.tuples(st.sampled_from([1101, 1102, 2101, 2102]), st.integers(0, 30)), max_size=60),
+        seed=st.integers(0, 2**32),
+        data=st.data(),
     )
+    def test_every_photo_once_whatever_the_order_of_rows(self, taxonomy, rows, seed, data) -> None:
+        manifest = pd.DataFrame(
+            [(f"{i}_{k}", i, taxonomy.by_id.get(i, (None,))[0]) for i, k in rows],
+            columns=["photo_id", "photo_category_id", "label"],
+        ).astype({"photo_id": "str", "label": "str"})
+        found = draw(manifest, pools(taxonomy), seed)
+        assert sorted(found["photo_id"]) == sorted(set(manifest["photo_id"]))
+        for pool, part in found.groupby("pool"):
+            assert list(part["rank"]) == list(range(len(part)))
+            assert part["photo_id"].str.startswith(pool).all()
+        shuffled = manifest.iloc[data.draw(st.permutations(range(len(manifest))))]
+        pd.testing.assert_frame_equal(found, draw(shuffled, pools(taxonomy), seed))
 
 
-def test_the_seed_changes_the_draw(taxonomy: Taxonomy) -> None:
-    manifest = photos_of(taxonomy, 40)
-    sft = [
-        set(s[s["split"] == "sft"]["photo_id"])
-        for s in (drawn(manifest, taxonomy, seed=i) for i in (1, 1, 2))
-    ]
-    assert sft[0] == sft[1]
-    assert sft[0] != sft[2]
+class TestProportional:
+    @pytest.mark.parametrize(
+        ("total", "expected"),
+        [
+            (17, {"sft": 10, "grpo": 5, "test": 2}),
+            (16, {"sft": 9, "grpo": 5, "test": 2}),  # 9.41, 4.71, 1.88
+            (3, {"sft": 2, "grpo": 1, "test": 0}),  # 1.76, 0.88, 0.35
+            (0, {"sft": 0, "grpo": 0, "test": 0}),
+        ],
+    )
+    def test_largest_remainders_by_hand(self, total, expected) -> None:
+        assert proportional(total, PER_LABEL) == expected
+
+    def test_of_equal_remainders_the_first_counts(self) -> None:
+        assert proportional(5, dict.fromkeys(SPLITS, 9)) == {"sft": 2, "grpo": 2, "test": 1}
+
+    @given(st.integers(0, 99), st.tuples(*[st.integers(1, 50)] * 3))
+    def test_no_split_is_off_by_one_photo(self, total, counts) -> None:
+        wanted = dict(zip(SPLITS, counts, strict=True))
+        shares = proportional(total, wanted)
+        assert sum(shares.values()) == total
+        assert all(abs(shares[s] - total * n / sum(counts)) < 1 for s, n in wanted.items())
 
 
-def test_a_negative_shows_nothing(taxonomy: Taxonomy) -> None:
-    manifest = photos_of(taxonomy, 40)
-    crack = {"photo_id": "2101_000", "photo_category_id": 2101, "label": "crack"}
-    manifest = pd.concat([manifest[manifest["photo_id"] != "2101_000"], pd.DataFrame([crack])])
-    needed = {"per_label": {"sft": 40, "grpo": 0, "test": 0}, "good_share": 0, "negative_share": 39 / 600}
-    assert "2101_000" not in set(drawn(manifest, taxonomy, **needed)["photo_id"])
-    with pytest.raises(ValueError, match=r"nothing to report \(id 2101\): 39 of 40"):
-        drawn(manifest, taxonomy, **needed | {"negative_share": 40 / 600})
+class TestCheckEnough:
+    def test_just_enough_is_enough(self, taxonomy: Taxonomy) -> None:
+        check_enough(pools(taxonomy), {pool.name: pool.needed for pool in pools(taxonomy)})
 
+    def test_every_short_label_is_listed_with_what_it_lacks(self, taxonomy: Taxonomy) -> None:
+        found = {pool.name: pool.needed for pool in pools(taxonomy)} | {"2102": 16, "1101": 4}
+        del found["2101"]
+        with pytest.raises(ValueError, match="Too few photos") as caught:
+            check_enough(pools(taxonomy), found)
+        message = str(caught.value)
+        assert "crack (id 2102): 16 of 17" in message
+        assert "welding (id 1101): 4 of 6" in message
+        assert "nothing to report (id 2101): 0 of 26" in message
+        assert message.count("(id ") == 3
+        assert "data_processing.yml" in message
+        assert "left out" not in message
 
-def test_just_enough_is_enough_and_a_shortage_lists_every_short_label(taxonomy: Taxonomy) -> None:
-    # Of 17 photos a label, 6 (3 + 2 + 1) of good items where there are any; 26 negatives.
-    enough = photos_of(taxonomy, 26)
-    needed = dict.fromkeys(taxonomy.by_id, 17) | {o.defective_id: 11 for o in taxonomy.labels if o.good_id}
-    needed |= {o.good_id: 6 for o in taxonomy.labels if o.good_id} | {2101: 26}
-    rank = enough["photo_id"].str[5:].astype(int)
-    enough = enough[rank < enough["photo_category_id"].map(needed)]
-    assert len(drawn(enough, taxonomy)) == 15 * 17 + 26
-
-    short = enough[~enough["photo_id"].isin(["2102_000", "1101_000", "1101_001"])]
-    short = short[short["photo_category_id"] != 2101]
-    with pytest.raises(ValueError, match="Too few photos") as caught:
-        drawn(short, taxonomy)
-    message = str(caught.value)
-    assert "crack (id 2102): 16 of 17" in message
-    assert "welding (id 1101): 4 of 6" in message
-    assert "nothing to report (id 2101): 0 of 26" in message
-    assert message.count("(id ") == 3
-    assert "data_processing.yml" in message
-
-
-def test_nothing_asked_for_nothing_drawn(taxonomy: Taxonomy) -> None:
-    split = drawn(photos_of(taxonomy, 1), taxonomy, per_label={"sft": 0, "grpo": 0, "test": 0})
-    assert split.empty
-    assert list(split.columns) == ["photo_id", "split", "photo_label"]
+    def test_photos_that_were_left_out_are_counted(self, taxonomy: Taxonomy) -> None:
+        refused = [Rejected(reason, "") for reason in ("truncated", "duplicate", "truncated")]
+        with pytest.raises(ValueError, match=r"3 were left out \(truncated 2, duplicate 1\)"):
+            check_enough(pools(taxonomy), {}, refused)

@@ -1,37 +1,42 @@
-"""The dataset of processed photos."""
+"""The datasets of processed photos and their journal."""
 
 from pathlib import Path
 
 import pytest
+from kedro.io import DatasetError
 
-from lng_kedro.datasets import PhotoFolderDataset
+from lng_kedro.datasets import PhotoFolderDataset, PhotoJournalDataset
+from lng_kedro.imaging import PhotoFolder
+from lng_kedro.photo_journal import PhotoFacts
 from tests.raw import photo
 
 
-class TestPhotoFolderDataset:
-    def test_round_trip(self, tmp_path: Path) -> None:
-        dataset = PhotoFolderDataset(filepath=str(tmp_path / "deep/photos"))
-        assert not dataset.exists()
-        dataset.save({"1102_11_a": photo(color=(250, 0, 0)), "b": photo(20, 30)})
-        assert dataset.exists()
-        photos = dataset.load()
-        assert photos.load("b").size == (20, 30)
-        assert photos.path("1102_11_a").read_bytes() == photo(color=(250, 0, 0))
+def test_what_the_journal_adds_is_in_the_folder(tmp_path: Path) -> None:
+    photos = PhotoFolderDataset(filepath=str(tmp_path / "deep/photos"))
+    journal = PhotoJournalDataset(filepath=str(tmp_path / "deep/photos/journal.jsonl"))
+    assert not photos.exists()
+    assert journal.exists()  # it need not be begun
+    jpeg = photo(20, 30)
+    facts = PhotoFacts(20, 30, 1, "", "", len(jpeg))
+    journal.load().add("1102_11_a", "key", facts, jpeg)
+    photos.save(journal.load().folder)
+    assert photos.exists()
+    assert photos.load().load("1102_11_a").size == (20, 30)
+    assert journal.load().outcome("1102_11_a", "key") == facts
 
-    def test_saving_adds_and_replaces(self, tmp_path: Path) -> None:
-        dataset = PhotoFolderDataset(filepath=str(tmp_path))
-        dataset.save({"a": b"1", "b": b"2"})
-        dataset.save({"b": b"3", "c": b"4"})
-        dataset.save({})
-        assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {
-            "a.jpg": b"1",
-            "b.jpg": b"3",
-            "c.jpg": b"4",
-        }
 
-    def test_what_could_not_be_written_does_not_appear(self, tmp_path: Path) -> None:
-        dataset = PhotoFolderDataset(filepath=str(tmp_path))
-        dataset.save({"a": b"old"})
-        with pytest.raises(Exception, match="bytes-like"):
-            dataset.save({"a": None})  # type: ignore[dict-item]
-        assert (tmp_path / "a.jpg").read_bytes() == b"old"
+def test_nothing_chosen_is_an_empty_folder(tmp_path: Path) -> None:
+    photos = PhotoFolderDataset(filepath=str(tmp_path / "photos"))
+    photos.save(PhotoJournalDataset(filepath=str(tmp_path / "photos/journal.jsonl")).load().folder)
+    assert photos.exists()
+
+
+def test_a_journal_elsewhere_is_refused(tmp_path: Path) -> None:
+    photos = PhotoFolderDataset(filepath=str(tmp_path / "photos"))
+    with pytest.raises(DatasetError, match="photo_journal must lie in the folder of photos"):
+        photos.save(PhotoFolder(tmp_path / "elsewhere"))
+
+
+def test_a_journal_writes_itself(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="writes itself"):
+        PhotoJournalDataset(filepath=str(tmp_path / "journal.jsonl")).save({})  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -9,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from PIL import Image
+from PIL import ExifTags, Image
 
 from lng_kedro.aihub.folder import AIHubFolder
 from lng_kedro.imaging import PhotoFolder
@@ -22,14 +24,14 @@ from lng_kedro.prompts import user_prompt
 from lng_kedro.report import parse_report
 from lng_kedro.taxonomy import Taxonomy, load_taxonomy
 from tests.project import ROOT, copy_project, mlflow_runs, prepare_store, session
-from tests.raw import ENGLISH, annotation, encoded, label, photo, write
+from tests.raw import ENGLISH, annotation, encoded, label, photo, scene, write
 
 SIZES = ((192, 108), (120, 160), (100, 100))
 SETTINGS = {
     "per_label": {"sft": 2, "grpo": 1, "test": 1},
     "good_share": 0.3,
     "negative_share": 0.1,
-    "n_jobs": 1,
+    "compute": {"engine": "processes", "workers": 1},
 }
 SPLITS = ("sft", "grpo", "test")
 
@@ -51,9 +53,16 @@ CRACK_REPORT = (
 )
 
 
-def write_raw(root: Path, taxonomy: Taxonomy, **attributes: str) -> Path:
+def outputs(data_dir: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(data_dir)): f.read_bytes() for f in data_dir.glob("0*/**/*") if f.is_file()}
+
+
+def write_raw(
+    root: Path, taxonomy: Taxonomy, cracks: int = 4, reverse: bool = False, **attributes: str
+) -> Path:
     """Just enough of everything for SETTINGS, and four files that are of no use."""
-    counts = dict.fromkeys(taxonomy.by_id, 1) | {o.defective_id: 4 for o in taxonomy.labels} | {2101: 7}
+    counts = dict.fromkeys(taxonomy.by_id, 1) | {o.defective_id: 4 for o in taxonomy.labels}
+    counts |= {2101: 7, 2102: cracks}
     photos, labels = {}, {}
     for category_id, n in counts.items():
         for k in range(n):
@@ -68,10 +77,12 @@ def write_raw(root: Path, taxonomy: Taxonomy, **attributes: str) -> Path:
                 found[0]["bbox"] = None
             if category_id == 2102:
                 found = [o | {"attributes": o["attributes"] | attributes} for o in CRACK]
-            photos[f"{name}.{'JPG' if k else 'jpg'}"] = photo(width, height, (category_id % 250, 40 * k, 90))
+            photos[f"{name}.{'JPG' if k else 'jpg'}"] = scene(10 * category_id + k, width, height)
             labels[f"{name}.json"] = encoded(
                 label(*([] if category_id == 2101 else found), width=width, height=height)
             )
+    if reverse:
+        photos, labels = (dict(reversed(files.items())) for files in (photos, labels))
     data = root / "3.개방데이터/1.데이터"
     write(data / "Training/01.원천데이터/TS_표면처리_균열_보온재.zip", photos)
     write(data / "Training/02.라벨링데이터/TL_표면처리_균열_보온재.zip", labels)
@@ -164,7 +175,7 @@ class TestPipeline:
                     assert answer["content"] == row["ground_truth"]
 
     def test_the_chosen_photos_are_squares(self, data_dir: Path, samples: dict[str, pd.DataFrame]) -> None:
-        files = sorted((data_dir / "04_feature/photos").iterdir())
+        files = sorted((data_dir / "04_feature/photos").glob("*.jpg"))
         assert [f.name for f in files] == sorted(f"{i}.jpg" for i in pd.concat(samples.values())["photo_id"])
         for file in files:
             with Image.open(file) as image:
@@ -182,7 +193,7 @@ class TestPipeline:
         assert boxes.to_numpy().tolist() == [[0, 0, 512, 512]] * 8
 
     def test_the_quarantine_lists_every_file_that_was_left_out(self, data_dir: Path) -> None:
-        quarantine = pd.read_csv(data_dir / "02_intermediate/quarantine.csv")
+        quarantine = pd.read_csv(data_dir / "02_intermediate/label_quarantine.csv")
         found = [
             (Path(file).name, reason)
             for file, reason in quarantine[["file", "reason"]].itertuples(index=False)
@@ -199,7 +210,7 @@ class TestPipeline:
     ) -> None:
         per_label = ",".join(f"data_processing.per_label.{s}={n}" for s, n in SETTINGS["per_label"].items())
         given = f"data_dir={tmp_path},raw_dir={raw_dir},"
-        given += "data_processing.n_jobs=1,data_processing.negative_share=0.1"
+        given += "data_processing.compute.workers=2,data_processing.negative_share=0.1"
         code = (
             "import sys; from pathlib import Path; from kedro.framework.cli.cli import KedroCLI\n"
             "from kedro.framework.startup import bootstrap_project; bootstrap_project(Path.cwd())\n"
@@ -225,17 +236,139 @@ class TestPipeline:
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.endswith("heavy: []\n")
-        ours, theirs = (
-            {str(f.relative_to(d)): f.read_bytes() for f in d.glob("0*/**/*") if f.is_file()}
-            for d in (data_dir, tmp_path)
-        )
+        ours, theirs = (outputs(d) for d in (data_dir, tmp_path))
         assert ours.keys() == theirs.keys()
         assert [name for name in ours if ours[name] != theirs[name]] == []
         assert len(ours) > 70
         assert mlflow_runs(data_dir) == mlflow_runs(tmp_path) == 1
 
+    def test_the_order_of_files_changes_nothing(
+        self, project: Path, raw_dir: Path, data_dir: Path, taxonomy: Taxonomy, tmp_path: Path
+    ) -> None:
+        write_raw(tmp_path / "raw", taxonomy, reverse=True)
+        other = process(project, tmp_path / "raw")
+        ours, theirs = (outputs(d) for d in (data_dir, other))
+        assert ours.keys() == theirs.keys()
+        assert [name for name in ours if ours[name] != theirs[name]] == []
+
+    def test_counts_of_the_split(self, data_dir: Path) -> None:
+        counts = pd.read_csv(data_dir / "03_primary/split_counts.csv", dtype={"pool": str})
+        rows = counts.set_index(["pool", "split"]).sort_index()
+        assert (rows["wanted"] == rows["got"]).all()
+        # Each photo of a crack shows a scratch too, which counts where it is seen.
+        assert rows.loc[("2102", "sft"), ["label", "got", "objects"]].tolist() == ["crack", 2, 2]
+        assert rows.loc[("2502", "sft"), ["label", "got", "objects"]].tolist() == ["scratch", 2, 4]
+        assert rows.loc[("2101", "sft"), ["got", "objects"]].tolist() == [3, 0]
+
+    def test_later_stages_run_alone(
+        self, project: Path, raw_dir: Path, data_dir: Path, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "data"
+        shutil.copytree(data_dir, folder)
+        for file in (folder / "05_model_input").iterdir():
+            file.unlink()
+        (folder / "03_primary/split.parquet").unlink()
+        parameters = {"data_dir": str(folder), "raw_dir": str(raw_dir), "data_processing": SETTINGS}
+        with session(project, "test", **parameters) as kedro_session:
+            kedro_session.run(pipeline_names=["data_processing"], tags=["images", "samples"])
+        ours, theirs = (outputs(d) for d in (data_dir, folder))
+        assert ours.keys() == theirs.keys()
+        assert [name for name in ours if ours[name] != theirs[name]] == []
+
+
+# Of the photos of cracks, in the order in which they are drawn: what each one's file holds.
+DRAWN = ("taken", "empty", "unreadable", "first twin", "truncated", "too_large", "size_mismatch")
+DRAWN += ("duplicate", "near_duplicate", "taken", "turned")
+
+
+def write_broken(root: Path, taxonomy: Taxonomy) -> dict[str, str]:
+    """A raw folder whose photos of cracks go through every reason; returns what each of them is."""
+    write_raw(root, taxonomy, cracks=0)
+    names = sorted(f"2102_14_{k}" for k in range(len(DRAWN)))
+    order = np.random.default_rng([42, 2102]).permutation(len(names))
+    of_name = {names[i]: what for i, what in zip(order, DRAWN, strict=True)}
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    contents = {
+        "empty": b"",
+        "unreadable": b"no photo",
+        "first twin": scene(1, *CRACK_SIZE),
+        "truncated": scene(2, *CRACK_SIZE)[:-900],
+        "too_large": scene(3, 600, 800),
+        "size_mismatch": scene(4, 301, 400),
+        "duplicate": scene(20, *CRACK_SIZE),
+        "near_duplicate": scene(1, *CRACK_SIZE, quality=60),
+        "turned": scene(5, *CRACK_SIZE, exif=exif),
+    }
+    files = {}
+    for k, (name, what) in enumerate(of_name.items()):
+        files[f"{name}.jpg"] = contents.get(what, scene(20 + k, *CRACK_SIZE))
+        width, height = (600, 800) if what == "too_large" else CRACK_SIZE
+        files[f"{name}.json"] = encoded(label(*CRACK, width=width, height=height))
+    write(root / "Cracks", files)
+    return of_name
+
+
+class TestBrokenPhotos:
+    @pytest.fixture(scope="class")
+    def broken(
+        self, project: Path, taxonomy: Taxonomy, tmp_path_factory: pytest.TempPathFactory
+    ) -> tuple[dict[str, str], Path]:
+        root = tmp_path_factory.mktemp("broken") / "raw"
+        names = write_broken(root, taxonomy)
+        return names, process(project, root, max_rejected_share=1.0, max_pixels=400_000)
+
+    def test_each_reason_row_by_row(self, broken: tuple[dict[str, str], Path]) -> None:
+        of_name, data_dir = broken
+        quarantine = pd.read_csv(data_dir / "04_feature/photo_quarantine.csv")
+        found = dict(zip(quarantine["file"], quarantine["reason"], strict=True))
+        kept = ("taken", "first twin", "turned")
+        assert found == {f"Cracks/{name}.jpg": what for name, what in of_name.items() if what not in kept}
+        assert len(found) == 7
+        details = dict(zip(quarantine["reason"], quarantine["detail"], strict=True))
+        (twin,) = (name for name, what in of_name.items() if what == "first twin")
+        assert details["near_duplicate"] == f"looks like {twin}, which is in test"
+        assert details["size_mismatch"] == "the label says 300 x 400, the photo is 301 x 400"
+
+    def test_others_take_their_places(self, broken: tuple[dict[str, str], Path]) -> None:
+        of_name, data_dir = broken
+        split = pd.read_parquet(data_dir / "03_primary/split.parquet").set_index("photo_id")
+        assert (split["photo_label"] == "crack").sum() == 4
+        taken = {of_name[name]: split.at[name, "split"] for name in of_name if name in split.index}
+        assert taken == {"taken": "sft", "first twin": "test", "turned": "grpo"}
+
+    def test_boxes_turn_with_their_photo(self, broken: tuple[dict[str, str], Path]) -> None:
+        of_name, data_dir = broken
+        (name,) = (name for name, what in of_name.items() if what == "turned")
+        objects = pd.read_parquet(data_dir / "04_feature/objects.parquet").query(f"photo_id == {name!r}")
+        boxes = objects.set_index("label")[["x_min", "y_min", "x_max", "y_max"]]
+        # 300 x 400 with (150, 200, 75, 100) -> 400 x 300 with (400 - 300, 150, 100, 75).
+        assert boxes.loc["crack"].tolist() == pytest.approx([128, 256, 256, 384])
+
+    def test_too_few_photos_are_named_with_what_was_left_out(
+        self, project: Path, broken: tuple[dict[str, str], Path], tmp_path: Path
+    ) -> None:
+        of_name, data_dir = broken
+        raw_dir = tmp_path / "raw"
+        shutil.copytree(data_dir.with_name("raw"), raw_dir)
+        (last,) = (name for name, what in of_name.items() if what == "turned")
+        (raw_dir / f"Cracks/{last}.jpg").write_bytes(b"")
+        with pytest.raises(ValueError, match=r"crack \(id 2102\): 3 of 4\. 8 were left out \(empty 2, "):
+            process(project, raw_dir, max_rejected_share=1.0, max_pixels=400_000)
+
 
 class TestOptions:
+    def test_take_all_says_which_label_falls_short(
+        self, project: Path, raw_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (tmp_path / "raw").symlink_to(raw_dir)
+        settings = {"per_label": {"sft": 4, "grpo": 2, "test": 2}, "shortfall": "take_all"}
+        data_dir = process(project, tmp_path / "raw", **settings, good_share=0, negative_share=0)
+        counts = pd.read_csv(data_dir / "03_primary/split_counts.csv", dtype={"pool": str}).set_index("pool")
+        assert counts.loc["2102", "wanted"].tolist() == [4, 2, 2]
+        assert counts.loc["2102", "got"].tolist() == [2, 1, 1]
+        assert "Too few photos: crack (id 2102): 4 of 8" in caplog.text
+
     def test_a_field_that_the_data_carry(self, project: Path, taxonomy: Taxonomy, tmp_path: Path) -> None:
         raw_dir = write_raw(tmp_path / "raw", taxonomy, material="SUS304")
         data_dir = process(project, raw_dir, optional_fields=["material"])
@@ -257,7 +390,7 @@ class TestOptions:
             "tank cleaning",
             "foam spray",
         }
-        quarantine = pd.read_csv(data_dir / "02_intermediate/quarantine.csv")
+        quarantine = pd.read_csv(data_dir / "02_intermediate/label_quarantine.csv")
         assert Counter(quarantine["reason"])["boxless"] == 9
 
 
@@ -265,7 +398,7 @@ class TestOptions:
 def params() -> DataProcessingParams:
     content = yaml.safe_load((ROOT / "conf/base/parameters/data_processing.yml").read_text(encoding="utf-8"))
     return DataProcessingParams.model_validate(
-        content["data_processing"] | {"n_jobs": 1, "max_rejected_share": 0.1}
+        content["data_processing"] | {"compute": SETTINGS["compute"], "max_rejected_share": 0.1}
     )
 
 
@@ -335,23 +468,6 @@ class TestNodes:
         asked = params.model_copy(update={"optional_fields": ("colour",)})
         with pytest.raises(ValueError, match="no field 'colour'"):
             nodes.taxonomy_of_data(taxonomy, pd.DataFrame(rows), asked)
-
-    def test_a_photo_that_cannot_be_decoded_is_named(
-        self, params: DataProcessingParams, tmp_path: Path
-    ) -> None:
-        raw = folder(tmp_path, 1, 0)
-        chosen = pd.DataFrame([{"photo_id": "2102_12_0", "photo": "2102_12_0.jpg"}])
-        with pytest.raises(ValueError, match=r"2102_12_0\.jpg is not a photo that can be decoded"):
-            list(nodes.resize_photos(raw, chosen, chosen[["photo_id"]], params))
-
-    def test_photos_come_in_parts(
-        self, params: DataProcessingParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        write(tmp_path, {f"{k}.jpg": photo() for k in range(5)})
-        monkeypatch.setattr(nodes, "PHOTO_CHUNK", 2)
-        chosen = pd.DataFrame([{"photo_id": str(k), "photo": f"{k}.jpg"} for k in range(5)])
-        parts = list(nodes.resize_photos(AIHubFolder(tmp_path), chosen, chosen[["photo_id"]], params))
-        assert [list(part) for part in parts] == [["0", "1"], ["2", "3"], ["4"]]
 
     def test_a_sample_without_its_photo_is_an_error(self, taxonomy: Taxonomy, tmp_path: Path) -> None:
         split = pd.DataFrame([{"photo_id": "a", "split": "sft", "photo_label": None}])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lng_kedro.aihub.split import SPLITS, Pool, proportional
 from lng_kedro.photo_journal import Outcome, PhotoFacts
-from lng_kedro.quarantine import Rejected
+from lng_kedro.quarantine import LEFT_OUT, Rejected
 
 COLUMNS = ["photo_id", "split", "photo_label", "orientation", "stored_width", "stored_height"]
 COLUMNS += ["sha256", "dhash", "near_duplicate_of"]
@@ -84,7 +84,7 @@ def choose(drawn: Mapping[str, Sequence[str]], pools: Sequence[Pool], look: Look
     choice = Choice()
     twins = _Twins(near_bits, sum(pool.needed for pool in pools))
     room = {pool.name: dict(pool.wanted) for pool in pools}
-    places = {pool.name: (s for s in SPLITS for _ in range(pool.wanted[s])) for pool in pools}
+    places = {pool.name: iter([s for s in SPLITS for _ in range(pool.wanted[s])]) for pool in pools}
     waiting = {pool.name: iter(drawn.get(pool.name, ())) for pool in pools}
     while batch := [
         (pool, photo_id)
@@ -114,12 +114,14 @@ def choose_all(
     Args: see `choose`.
     """
     wanted = {pool.name: pool for pool in pools}
+    broken: dict[str, Rejected] = {}
     while True:
         choice = choose(drawn, list(wanted.values()), look, near_bits)
         found = choice.found
         short = [pool for pool in wanted.values() if found[pool.name] < pool.needed]
+        broken |= {i: r for i, r in choice.refused.items() if r.reason not in LEFT_OUT}
         if not short:
-            return choice
+            return replace(choice, refused=broken | choice.refused)
         # Fewer places may part photos that look alike, so that fewer can be taken: until all fits.
         for pool in short:
             wanted[pool.name] = replace(pool, wanted=proportional(found[pool.name], pool.wanted))

@@ -1,14 +1,58 @@
 """The raw dataset as it lies on disk: zips and folders of photos and label files, read in place."""
 
+import lzma
+import os
+import re
 import unicodedata
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from lng_kedro.quarantine import Rejected
+
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
-_IN_ZIP = "!/"
+_IN_ZIP = re.compile(r"(?<=\.zip)!/", re.IGNORECASE)
+_UNSAFE = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
+_HIDDEN = re.compile(r"(^|[/\\])(\.[^/\\.]|__MACOSX([/\\]|$))")
+_OTHER_ARCHIVE = re.compile(r"\.(part\d+|z\d+|zip\.\d+|tar|tgz|gz|7z|rar|alz|egg)$", re.IGNORECASE)
+_ENCRYPTED = 0x1
+"""Flag of a zip's member."""
+
+# What a zip and its members raise where they are broken, encrypted, or packed in a way unknown here.
+_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
+
+
+@dataclass
+class Listing:
+    """What a raw folder holds: locators of its files, and quarantine rows of what cannot be opened."""
+
+    photos: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    problems: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, locator: str) -> None:
+        """Takes a file in if it is a photo or a label file."""
+        name = locator.lower()
+        if name.endswith(".json"):
+            self.labels.append(locator)
+        elif name.endswith(PHOTO_SUFFIXES):
+            self.photos.append(locator)
+
+    def refuse(self, reason: str, detail: str, file: str) -> None:
+        """Takes note of a file that cannot be used."""
+        self.problems.append(Rejected(reason, detail).row(file))
+
+    def sort(self) -> "Listing":
+        """Orders everything by name, the same whichever form of Unicode a file system gives."""
+        for locators in (self.photos, self.labels):
+            locators.sort(key=lambda locator: (_composed(locator), locator))
+        self.problems.sort(key=lambda row: row["file"])
+        return self
 
 
 @dataclass(frozen=True)
@@ -16,53 +60,168 @@ class AIHubFolder:
     """A downloaded (or rendered) raw dataset.
 
     A file is named by its locator: its path below `root`, with ``archive.zip!/member`` for what lies
-    inside a zip. Zips are never unpacked.
+    inside a zip. Zips are never unpacked. Links to folders are followed, each folder is visited once.
     """
 
     root: Path
 
+    def listing(self) -> Listing:
+        """Everything that the folder holds; hidden files and other kinds of files are passed over."""
+        listing = Listing()
+        for path in self._files(listing):
+            if path.lower().endswith(".zip"):
+                self._list_zip(path, listing)
+            elif _OTHER_ARCHIVE.search(path):
+                listing.refuse("archive", "put its parts together, or unpack it", path)
+            else:
+                listing.add(path)
+        return listing.sort()
+
     def labels(self) -> Iterator[str]:
         """Locators of the label files (JSON), in sorted order."""
-        return (locator for locator in self._locators() if locator.lower().endswith(".json"))
+        return iter(self.listing().labels)
 
     def photos(self) -> Iterator[str]:
         """Locators of the photos, in sorted order."""
-        return (locator for locator in self._locators() if locator.lower().endswith(PHOTO_SUFFIXES))
+        return iter(self.listing().photos)
+
+    def problems(self) -> list[dict[str, str]]:
+        """Quarantine rows of broken archives, unsafe member paths and unreadable folders."""
+        return self.listing().problems
 
     def read(self, locator: str) -> bytes:
         """The bytes of one file.
 
         Raises:
-            OSError: the file or its zip is gone.
-            KeyError: the zip has no such member.
-            zipfile.BadZipFile: the zip is broken.
+            Rejected: the file cannot be read (`unreadable`), or its zip or its part of the zip is
+                broken (`archive`).
         """
-        outer, _, member = locator.partition(_IN_ZIP)
-        path = self.root / outer
-        return _archive(path, path.stat().st_mtime_ns).read(member) if member else path.read_bytes()
+        path, member = self._place(locator)
+        with _rejecting():
+            return _archive(path, path.stat().st_mtime_ns).read(member) if member else path.read_bytes()
 
-    def _locators(self) -> Iterator[str]:
-        for path in sorted(p for p in self.root.rglob("*") if p.is_file()):
-            outer = path.relative_to(self.root).as_posix()
-            if path.suffix.lower() == ".zip":
-                names = sorted(_archive(path, path.stat().st_mtime_ns).namelist())
-                yield from (f"{outer}{_IN_ZIP}{name}" for name in names if not name.endswith("/"))
-            else:
-                yield outer
+    def fingerprint(self, locator: str) -> str:
+        """Changes when the file changes, and is told without reading the file.
+
+        Checksum and size from the zip's directory; size and time of change of a plain file.
+
+        Raises:
+            Rejected: as `read` does.
+        """
+        path, member = self._place(locator)
+        with _rejecting():
+            status = path.stat()
+            if not member:
+                return f"{status.st_size}-{status.st_mtime_ns}"
+            info = _archive(path, status.st_mtime_ns).getinfo(member)
+            return f"{info.CRC:08x}-{info.file_size}"
+
+    def _place(self, locator: str) -> tuple[Path, str]:
+        outer, *member = _IN_ZIP.split(locator, maxsplit=1)
+        return self.root / outer, "".join(member)
+
+    def _files(self, listing: Listing) -> Iterator[str]:
+        """Paths below the root. A link back to a folder that was visited is no second visit."""
+        seen = {_identity(self.root)}
+
+        def refuse(error: OSError) -> None:
+            path = Path(error.filename).relative_to(self.root).as_posix()
+            listing.refuse("unreadable", f"cannot be read: {error.strerror}", path)
+
+        for folder, names, files in os.walk(self.root, followlinks=True, onerror=refuse):
+            here = Path(folder).relative_to(self.root)
+            for name in sorted((*names, *files)):
+                if not is_utf8(name):
+                    shown = (here / name).as_posix().encode("utf-8", "backslashreplace").decode()
+                    listing.refuse("file_name", "is not UTF-8: convmv -f cp949 -t utf-8 renames", shown)
+            names[:] = [n for n in sorted(names) if _is_shown(n) and _is_new(Path(folder, n), seen)]
+            yield from ((here / name).as_posix() for name in files if _is_shown(name))
+
+    def _list_zip(self, path: str, listing: Listing) -> None:
+        try:
+            with _open_zip(self.root / path) as archive:
+                members = archive.infolist()
+        except (OSError, *_BROKEN) as error:
+            listing.refuse("archive", f"cannot be opened: {error}", path)
+            return
+        encrypted = sum(info.flag_bits & _ENCRYPTED for info in members)
+        if encrypted:
+            listing.refuse("archive", f"{encrypted} of its files need a password: unpack it", path)
+        counts = Counter(info.filename for info in members if not info.flag_bits & _ENCRYPTED)
+        for name, count in counts.items():
+            locator = f"{path}!/{name}"
+            if _UNSAFE.search(name):
+                listing.refuse("unsafe_path", "leads out of the zip", locator)
+            elif name.lower().endswith(".zip") or _OTHER_ARCHIVE.search(name):
+                listing.refuse("archive", "lies in another archive: unpack the outer one", locator)
+            elif not name.endswith("/") and not _HIDDEN.search(name):
+                listing.add(locator)
+                if count > 1:
+                    listing.refuse("duplicate", f"{count} times in its zip, the last was taken", locator)
 
 
 def stem(locator: str) -> str:
-    """The file's name without folders, zip and suffix: what a photo and its label share."""
-    return PurePosixPath(locator).stem
+    """The file's name without folders, zip and suffix, NFC: what a photo and its label share."""
+    name = locator.replace("\\", "/").rpartition("/")[2]
+    return _composed(name.rpartition(".")[0] or name)
 
 
 def context(locator: str) -> str:
     """Folder and zip names of a locator, NFC, for what their Korean words tell."""
-    return unicodedata.normalize("NFC", str(PurePosixPath(locator).parent))
+    return _composed(str(PurePosixPath(locator.replace("\\", "/")).parent))
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a table can hold it: bytes that are no UTF-8 reach Python as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_shown(name: str) -> bool:
+    return is_utf8(name) and not _HIDDEN.search(name)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
+    identity = _identity(folder)
+    new = identity not in seen
+    seen.add(identity)
+    return new
+
+
+@contextmanager
+def _rejecting() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Rejected("unreadable", f"cannot be read: {error.strerror or error}") from error
+    except KeyError as error:
+        raise Rejected("unreadable", "is not in its zip any more") from error
+    except _BROKEN as error:
+        raise Rejected("archive", f"cannot be read: {error}") from error
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    """Names that are not marked as UTF-8 may be UTF-8 all the same, or cp949 as Korean Windows writes."""
+    for encoding in ("utf-8", "cp949"):
+        with suppress(UnicodeDecodeError):
+            return zipfile.ZipFile(path, metadata_encoding=encoding)
+    return zipfile.ZipFile(path)
 
 
 # A zip's directory takes long to read where it has many members: each process keeps it open, until the
 # zip is another one.
 @lru_cache(maxsize=64)
 def _archive(path: Path, modified: int) -> zipfile.ZipFile:  # noqa: ARG001
-    return zipfile.ZipFile(path)
+    return _open_zip(path)

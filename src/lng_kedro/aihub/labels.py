@@ -1,20 +1,51 @@
-"""One label file -> rows of the manifest; what cannot be used becomes rows of the quarantine."""
+"""One label file -> rows of the manifest; what cannot be used becomes refusals with a reason."""
 
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple, TypeGuard
 
-from lng_kedro.aihub.folder import context, stem
+from lng_kedro.aihub.folder import context, is_utf8, stem
 from lng_kedro.quarantine import Rejected
 from lng_kedro.taxonomy import Taxonomy, fold
 
 Row = dict[str, Any]
+Box = tuple[float, float, float, float]
 
-_PHOTO_NAME = re.compile(r"^(?P<id>\d{4})_(?P<part>\d{2})_")
+_PHOTO_NAME = re.compile(r"^(?P<id>\d{4})_(?P<part>\d{2})_", re.ASCII)
+_fold = lru_cache(maxsize=4096)(fold)  # a dataset spells few words, many times
+
+
+class _Photo(NamedTuple):
+    """What a label file says of one photo."""
+
+    photo_id: str
+    image: Mapping[str, Any]
+    annotations: list[Any]
+
+
+@dataclass(frozen=True)
+class _File:
+    """A label file, and what all its photos share."""
+
+    locator: str
+    label: Mapping[str, Any]
+
+    @cached_property
+    def places(self) -> list[Mapping[str, Any]]:
+        """Where metadata of all photos have been seen, nearest to the object first."""
+        return [_mapping(self.label.get("info")), _mapping(self.label.get("metadata")), self.label]
+
+    @cached_property
+    def category_names(self) -> dict[Any, str]:
+        """Names that the file gives to its own ids."""
+        categories = map(_mapping, _listed(self.label, "categories"))
+        return {_key(c.get("id")): c["name"] for c in categories if isinstance(c.get("name"), str)}
 
 
 @dataclass(frozen=True)
@@ -24,140 +55,182 @@ class LabelReader:
     Attributes:
         taxonomy: ids, labels, fields and spellings.
         skip_boxless: leave objects of image-level ids out instead of giving them the whole photo.
+        clip_boxes: cut boxes that reach out of their photo instead of refusing them.
     """
 
     taxonomy: Taxonomy
     skip_boxless: bool = False
+    clip_boxes: bool = False
+    _parts: dict[str, str | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def read(self, locator: str, content: bytes, photo: str | None) -> tuple[list[Row], list[Row]]:
-        """Rows of one label file.
+    def read(self, locator: str, content: bytes, has_photo: bool) -> tuple[list[Row], list[Row]]:
+        """What one label file says of its photo, or of each of its photos.
+
+        A file of one photo means the photo of its own name; where there is none, and in a merged file,
+        `file_name` names the photo.
 
         Args:
-            locator: of the label file; its name carries the photo's id, its folders the part.
+            locator: of the label file; its folders may tell the part.
             content: of the label file, JSON.
-            photo: locator of its photo, or None if there is none.
+            has_photo: whether some photo has the label file's name.
 
         Returns:
-            Manifest rows (one an object; one without label for a photo that shows nothing to report)
-            and quarantine rows.
+            Manifest rows without the photo's locator (one an object; one without label for a photo
+            that shows nothing to report), and refusals: photo_id (None where no photo is named),
+            label_file, reason and detail. A photo is in one of the two.
         """
+        own = stem(locator)
         try:
-            if photo is None:
-                raise Rejected("label_without_photo", "no photo has this name")
-            label = _document(content)
-            base = self._photo_row(locator, label, photo)
-            annotations = _annotations(label)
+            file = _File(locator, _document(content))
+            annotations = _annotations(file.label)
         except Rejected as problem:
-            return [], [problem.row(locator)]
-        rows, rejected = [], []
-        for annotation in annotations:
+            return [], [refusal(own if has_photo else None, locator, problem)]
+        images = [_mapping(image) for image in _listed(file.label, "images")]
+        if len(images) > 1:
+            photos, lost = _by_image(images, annotations)
+        else:
+            image = images[0] if images else {}
+            name = own if has_photo else _named(image) or own
+            photos, lost = [_Photo(name, image, annotations)], []
+        rows: list[Row] = []
+        refused = [refusal(photo_id, locator, problem) for photo_id, problem in lost]
+        for photo in photos:
+            found, problems = self._read_photo(file, photo)
+            rows += found
+            refused += [refusal(photo.photo_id, locator, problem) for problem in problems]
+        return rows, refused
+
+    def _read_photo(self, file: _File, photo: _Photo) -> tuple[list[Row], list[Rejected]]:
+        try:
+            base = _photo_row(file, photo)
+        except Rejected as problem:
+            return [], [problem]
+        rows: list[Row] = []
+        problems: list[Rejected] = []
+        for annotation in photo.annotations:
             if self._says_nothing(annotation):
                 continue
             try:
-                rows.append(base | self._object_row(locator, label, annotation, base))
+                rows.append(base | self._object_row(file, photo, annotation, base))
             except Rejected as problem:
-                rejected.append(problem.row(locator))
-        if not rows and not rejected:
-            return self._negative(locator, base)
-        # A photo of which one object is lost would teach that the object is not there.
-        return ([], rejected) if rejected else (rows, [])
+                problems.append(problem)
+        if problems:  # a photo of which one object is lost would teach that the object is not there
+            return [], problems
+        if rows:
+            return rows, []
+        category = base["photo_category_id"]
+        if category not in self.taxonomy.negative_ids:
+            return [], [Rejected("no_object", f"id {category} without annotations")]
+        return [base | {"category_id": category, "label": None, "clipped": False, "filled": ""}], []
 
-    def _photo_row(self, locator: str, label: Mapping[str, Any], photo: str) -> Row:
-        images = _listed(label, "images")
-        image = images[0] if images and isinstance(images[0], Mapping) else {}
-        width, height = image.get("width"), image.get("height")
-        if not (_whole(width) and _whole(height)):
-            raise Rejected("photo_size", f"width {width!r}, height {height!r}")
-        name = _PHOTO_NAME.match(stem(locator))
-        if name is None:
-            raise Rejected("file_name", "does not begin with an id and a part code")
-        return {
-            "photo_id": stem(locator),
-            "photo": photo,
-            "label_file": locator,
-            "photo_category_id": int(name["id"]),
-            "width": width,
-            "height": height,
-        }
-
-    def _object_row(self, locator: str, label: Mapping[str, Any], annotation: Any, base: Row) -> Row:
+    def _object_row(self, file: _File, photo: _Photo, annotation: Any, base: Row) -> Row:
         if not isinstance(annotation, Mapping):
             raise Rejected("annotation", f"not an object: {annotation!r:.80}")
-        category = annotation.get("category_id")
-        if not _number(category) or category not in self.taxonomy.by_id:
-            raise Rejected("unknown_id", f"category_id {category!r:.80}")
+        category, filled = self._category(file, annotation.get("category_id"))
         name, quality = self.taxonomy.by_id[category]
-        box, source = self._box(annotation.get("bbox"), category, base)
-        fields, filled = self._fields(locator, label, annotation, quality)
-        x, y, w, h = box
-        place = {"x": x, "y": y, "w": w, "h": h, "box_source": source}
-        return {"category_id": category, "label": name, **place, **fields, "filled": filled}
+        box, source, clipped = self._box(annotation, category, base)
+        place = dict(zip("xywh", box, strict=True)) | {"box_source": source, "clipped": clipped}
+        values: Row = {}
+        places = [_mapping(annotation.get("attributes")), annotation, photo.image, *file.places]
+        for key in self.taxonomy.fields:
+            values[key], rule = self._value(key, places) or self._filled(key, file, photo, quality)
+            if rule:
+                filled.append(f"{key}:{rule}")
+        return {"category_id": category, "label": name, **place, **values, "filled": ",".join(filled)}
 
-    def _box(self, box: Any, category: int, photo: Row) -> tuple[Sequence[float], str]:
+    def _category(self, file: _File, stated: Any) -> tuple[int, list[str]]:
+        """The AI-Hub id; an id of the file's own is known by the name that its `categories` give it."""
+        if _number(stated) and stated in self.taxonomy.by_id:
+            return int(stated), []
+        name = file.category_names.get(stated) if _number(stated) else None
+        if name is None or _fold(name) not in self._ids_by_name:
+            raise Rejected("unknown_id", f"category_id {stated!r:.80}" + (f" ({name!r:.80})" if name else ""))
+        return self._ids_by_name[_fold(name)], ["category_id:name"]
+
+    @cached_property
+    def _ids_by_name(self) -> dict[str, int]:
+        return {fold(n): o.defective_id for o in self.taxonomy.labels for n in (o.name, *o.korean)}
+
+    def _box(self, annotation: Mapping[str, Any], category: int, photo: Row) -> tuple[Box, str, bool]:
+        """The box, where it is from, and whether it was cut."""
+        width, height = photo["width"], photo["height"]
         if category in self.taxonomy.boxless_ids:
             if self.skip_boxless:
                 raise Rejected("boxless", f"category_id {category} carries no boxes")
-            return (0.0, 0.0, float(photo["width"]), float(photo["height"])), "image"
-        if not (isinstance(box, list) and len(box) == 4 and all(map(_number, box))):
-            raise Rejected("box", f"four finite numbers expected, found {box!r:.80}")
-        x, y, w, h = box
+            return (0.0, 0.0, float(width), float(height)), "image", False
+        stated, source = annotation.get("bbox"), "label"
+        if stated is None or stated == []:
+            stated, source = _box_around(annotation.get("segmentation")), "segmentation"
+        if not (isinstance(stated, list) and len(stated) == 4 and all(map(_number, stated))):
+            raise Rejected("box", f"four finite numbers expected, found {annotation.get('bbox')!r:.80}")
+        x, y, w, h = map(float, stated)
         if w <= 0 or h <= 0:
-            raise Rejected("box_degenerate", f"{box}")
-        if x < 0 or y < 0 or x + w > photo["width"] or y + h > photo["height"]:
-            raise Rejected("box_outside", f"{box} in {photo['width']} x {photo['height']}")
-        return [float(side) for side in box], "label"
+            raise Rejected("box_degenerate", f"{stated}")
+        if x >= 0 and y >= 0 and x + w <= width and y + h <= height:
+            return (x, y, w, h), source, False
+        left, top, right, bottom = max(x, 0.0), max(y, 0.0), min(x + w, width), min(y + h, height)
+        if not self.clip_boxes or left >= right or top >= bottom:
+            raise Rejected("box_outside", f"{stated} in {width} x {height}")
+        return (left, top, right - left, bottom - top), source, True
 
-    def _fields(
-        self, locator: str, label: Mapping[str, Any], annotation: Mapping[str, Any], quality: str
-    ) -> tuple[Row, str]:
-        """Values of all fields, and which of them were filled by rule: ``field:rule,…``."""
-        sources = list(_metadata_sources(label, annotation))
-        values: Row = {}
-        filled: list[str] = []
-        for name, field in self.taxonomy.fields.items():
-            stated = next((s[name] for s in sources if not _blank(s.get(name))), None)
-            if stated is not None:
-                # A field without listed values (material) takes what the data say.
-                known = field.spellings.get(fold(str(stated))) if field.values else str(stated).strip()
-                value = known if isinstance(stated, str | int) else None
-                if value is None:
-                    raise Rejected("unknown_value", f"{name} {stated!r:.80}: add it to the taxonomy")
-            elif name == "quality":
-                value, rule = quality, "id"
-                filled.append(f"{name}:{rule}")
-            elif name == "part" and (found := self._part_of_name(locator)):
-                value, rule = found
-                filled.append(f"{name}:{rule}")
-            elif field.optional:
-                value = None
-            else:
-                raise Rejected("missing_value", f"{name} is nowhere in the label")
-            values[name] = value
-        return values, ",".join(filled)
+    def _value(self, key: str, places: Sequence[Mapping[str, Any]]) -> tuple[str, None] | None:
+        """What the label states of a field, in the taxonomy's spelling; None where it says nothing."""
+        stated = next((place[key] for place in places if not _blank(place.get(key))), None)
+        if stated is None:
+            return None
+        value = None
+        if isinstance(stated, str | int) and is_utf8(text := str(stated)):
+            known = self.taxonomy.fields[key]
+            # A field without listed values (material) takes what the data say.
+            value = known.spellings.get(_fold(text)) if known.values else text.strip()
+        if value is None:
+            raise Rejected("unknown_value", f"{key} {stated!r:.80}: add it to the taxonomy")
+        return value, None
 
-    def _part_of_name(self, locator: str) -> tuple[str, str] | None:
-        spellings = self.taxonomy.fields["part"].spellings
-        for name in reversed(PurePosixPath(context(locator)).parts):
-            word = fold(name).removesuffix("!").removesuffix(".zip").rpartition("_")[2]
-            if word in spellings and not word.isdigit():  # a folder named by a date has no part code
-                return spellings[word], "zip"
-        code = _PHOTO_NAME.match(stem(locator))
-        value = spellings.get(code["part"]) if code else None
-        return (value, "name") if value else None
+    def _filled(self, key: str, file: _File, photo: _Photo, quality: str) -> tuple[str | None, str | None]:
+        """A field's value by rule, and the rule."""
+        if key == "quality":
+            return quality, "id"
+        if key == "part":
+            if value := self._part_of_folders(file.locator.rpartition("/")[0]):
+                return value, "zip"
+            code = _PHOTO_NAME.match(photo.photo_id)
+            if code and (value := self.taxonomy.fields["part"].spellings.get(code["part"])):
+                return value, "name"
+        if self.taxonomy.fields[key].optional:
+            return None, None
+        raise Rejected("missing_value", f"{key} is nowhere in the label")
+
+    def _part_of_folders(self, folder: str) -> str | None:
+        """The part that the last word of a zip's or a folder's name tells, innermost first."""
+        if folder not in self._parts:
+            spellings = self.taxonomy.fields["part"].spellings
+            names = reversed(PurePosixPath(context(f"{folder}/")).parts)
+            words = (fold(name).removesuffix("!").removesuffix(".zip").rpartition("_")[2] for name in names)
+            # A folder named by a date has no part code.
+            found = (spellings[word] for word in words if word in spellings and not word.isdigit())
+            self._parts[folder] = next(found, None)
+        return self._parts[folder]
 
     def _says_nothing(self, annotation: Any) -> bool:
         """Some photos with nothing to report say so by an annotation with their own id."""
-        category = annotation.get("category_id") if isinstance(annotation, Mapping) else None
+        category = _mapping(annotation).get("category_id")
         return _number(category) and category in self.taxonomy.negative_ids
 
-    def _negative(self, locator: str, base: Row) -> tuple[list[Row], list[Row]]:
-        if base["photo_category_id"] in self.taxonomy.negative_ids:
-            return [base | {"category_id": base["photo_category_id"], "label": None, "filled": ""}], []
-        problem = Rejected("no_object", f"id {base['photo_category_id']} without annotations")
-        return [], [problem.row(locator)]
+
+def refusal(photo_id: str | None, locator: str, problem: Rejected) -> Row:
+    """A photo, or with None a file or a part of one, that cannot be used."""
+    return {
+        "photo_id": photo_id,
+        "label_file": locator,
+        "reason": problem.reason,
+        "detail": problem.detail,
+    }
 
 
 def _document(content: bytes) -> Mapping[str, Any]:
+    if not content:
+        raise Rejected("empty", "a label file of zero bytes")
     try:
         label = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -174,26 +247,93 @@ def _annotations(label: Mapping[str, Any]) -> list[Any]:
     return annotations or []
 
 
+def _by_image(
+    images: list[Mapping[str, Any]], annotations: list[Any]
+) -> tuple[list[_Photo], list[tuple[str | None, Rejected]]]:
+    """The photos of a merged file, and what belongs to none of them or cannot be told apart."""
+    lost: list[tuple[str | None, Rejected]] = []
+    ids = Counter(_key(image.get("id")) for image in images)
+    names = Counter(map(_named, images))
+    of_id: dict[Any, list[Any]] = {key: [] for key in ids}
+    for annotation in annotations:
+        key = _key(_mapping(annotation).get("image_id"))
+        if key is None or key not in of_id:
+            problem = Rejected("annotation", f"belongs to no photo of the file: {annotation!r:.80}")
+            lost.append((None, problem))
+        else:
+            of_id[key].append(annotation)
+    photos = []
+    for image in images:
+        key, name = _key(image.get("id")), _named(image)
+        if name is None:
+            lost.append((None, Rejected("file_name", f"file_name {image.get('file_name')!r:.80}")))
+        elif names[name] > 1 or (key is not None and ids[key] > 1):
+            lost.append((name, Rejected("annotation", "the file gives its name or id to several photos")))
+        else:
+            photos.append(_Photo(name, image, of_id[key] if key is not None else []))
+    return photos, lost
+
+
+def _photo_row(file: _File, photo: _Photo) -> Row:
+    width, height = photo.image.get("width"), photo.image.get("height")
+    if not (_whole(width) and _whole(height)):
+        raise Rejected("photo_size", f"width {width!r:.80}, height {height!r:.80}")
+    name = _PHOTO_NAME.match(photo.photo_id)
+    if name is None:
+        raise Rejected("file_name", "does not begin with an id and a part code")
+    return {
+        "photo_id": photo.photo_id,
+        "label_file": file.locator,
+        "photo_category_id": int(name["id"]),
+        "width": int(width),
+        "height": int(height),
+    }
+
+
+def _box_around(segmentation: Any) -> list[float] | None:
+    """COCO's x, y, width and height around all polygons; None where there is no polygon.
+
+    Args:
+        segmentation: COCO's list of polygons ``[[x, y, x, y, …], …]``; one polygon or a list of points too.
+    """
+    if not (isinstance(segmentation, list) and segmentation):
+        return None
+    polygons = segmentation if isinstance(segmentation[0], list) else [segmentation]
+    if not all(isinstance(polygon, list) and len(polygon) % 2 == 0 for polygon in polygons):
+        return None
+    numbers = [number for polygon in polygons for number in polygon]
+    if len(numbers) < 6 or not all(map(_number, numbers)):
+        return None
+    xs, ys = numbers[::2], numbers[1::2]
+    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
+
+
+def _named(image: Mapping[str, Any]) -> str | None:
+    """The photo that `file_name` names."""
+    name = image.get("file_name")
+    return stem(name) if isinstance(name, str) and name.strip() and is_utf8(name) else None
+
+
+def _key(value: Any) -> Any:
+    return value if isinstance(value, str | int | float) else None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 def _listed(label: Mapping[str, Any], key: str) -> list[Any]:
     value = label.get(key)
     return value if isinstance(value, list) else []
 
 
-def _metadata_sources(label: Mapping[str, Any], annotation: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Where metadata have been seen, nearest to the object first."""
-    images = _listed(label, "images")
-    places = [annotation.get("attributes"), annotation, images[0] if images else None]
-    places += [label.get("info"), label.get("metadata"), label]
-    return (place for place in places if isinstance(place, Mapping))
-
-
-def _number(value: Any) -> bool:
+def _number(value: Any) -> TypeGuard[float]:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) < 1e9 and math.isfinite(value)
 
 
-def _whole(value: Any) -> bool:
+def _whole(value: Any) -> TypeGuard[float]:
     return _number(value) and value >= 1 and value == int(value)
 
 

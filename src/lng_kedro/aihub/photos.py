@@ -13,7 +13,7 @@ from lng_kedro.compute import ComputeParams, parallel_map
 from lng_kedro.geometry import upright_size
 from lng_kedro.imaging import process_photo
 from lng_kedro.photo_journal import Outcome, PhotoFacts, PhotoJournal, key_of
-from lng_kedro.quarantine import Rejected, counted
+from lng_kedro.quarantine import Rejected, examples
 
 
 class PhotoSettings(NamedTuple):
@@ -83,16 +83,15 @@ class PhotoProcessor:
         return [self._seen[photo_id] for photo_id in photo_ids]
 
     def _check_rejected(self) -> None:
-        problems = {i: o for i, o in self._seen.items() if isinstance(o, Rejected)}
+        problems = {i: outcome for i, outcome in self._seen.items() if isinstance(outcome, Rejected)}
         if len(problems) <= self.max_rejected_share * len(self._seen):
             return
-        first, problem = next(iter(problems.items()))
-        locator = self.stated["photo"][first]
+        locators = self.stated.loc[list(problems), "photo"]
+        rows = [problem.row(file) for problem, file in zip(problems.values(), locators, strict=True)]
         raise ValueError(
             f"{len(problems)} of the first {len(self._seen)} photos cannot be used, more than "
-            f"max_rejected_share={self.max_rejected_share} allows "
-            f"({counted(problems.values())}); the first: "
-            f"{locator}: {problem.reason}, {problem.detail}"
+            f"max_rejected_share={self.max_rejected_share} allows. Mend them, or raise "
+            f"data_processing.max_rejected_share. The first:{examples(rows)}"
         )
 
 

@@ -4,6 +4,7 @@ Two steps. `draw` puts all photos of each pool into the order in which they are 
 alone. `lng_kedro.aihub.choice` then takes them, one after the other, when their pixels have been seen.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -125,7 +126,11 @@ def check_enough(pools: Iterable[Pool], found: Mapping[str, int], refused: Colle
     short = [pool.missing(n) for pool in pools if (n := found.get(pool.name, 0)) < pool.needed]
     if not short:
         return
-    left_out = f" {len(refused)} were left out ({counted(refused)})." if refused else ""
+    left_out = (
+        f" {len(refused)} were left out ({counted(Counter(problem.reason for problem in refused))})."
+        if refused
+        else ""
+    )
     raise ValueError(
         f"Too few photos for a balanced split: {'; '.join(short)}.{left_out} Lower per_label or good_share "
         "in conf/*/parameters/data_processing.yml, add photos, or take what there is: "

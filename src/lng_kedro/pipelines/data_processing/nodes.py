@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import pandas as pd
@@ -10,9 +10,10 @@ import pandas as pd
 from lng_kedro import data_summary
 from lng_kedro.aihub.choice import choose, choose_all
 from lng_kedro.aihub.folder import AIHubFolder, stem
-from lng_kedro.aihub.labels import LabelReader, Row
+from lng_kedro.aihub.index import index_labels
+from lng_kedro.aihub.labels import LabelReader
 from lng_kedro.aihub.photos import PhotoProcessor, PhotoSettings
-from lng_kedro.aihub.split import Pool, check_enough, draw, pools_of
+from lng_kedro.aihub.split import SPLITS, Pool, check_enough, draw, pools_of
 from lng_kedro.coco import coco_truth
 from lng_kedro.data_page import DataPageParams, render_data_page
 from lng_kedro.data_summary import Tables
@@ -22,48 +23,46 @@ from lng_kedro.photo_journal import PhotoJournal
 from lng_kedro.pipelines.data_processing.params import DataProcessingParams
 from lng_kedro.plots import box_sizes
 from lng_kedro.prompts import chat_completion, chat_prompt
-from lng_kedro.quarantine import LEFT_OUT, Rejected
+from lng_kedro.quarantine import LEFT_OUT, QUARANTINE, counted, examples
 from lng_kedro.report import to_json
 from lng_kedro.taxonomy import BBOX, Taxonomy
 
 logger = logging.getLogger(__name__)
-
-MANIFEST_COLUMNS = ["photo_id", "photo", "label_file", "photo_category_id", "width", "height"]
-MANIFEST_COLUMNS += ["category_id", "label", "x", "y", "w", "h", "box_source"]
 
 
 def read_labels(
     raw: AIHubFolder, taxonomy: Taxonomy, params: DataProcessingParams
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Reads every label file: the manifest, and the quarantine of what cannot be used."""
-    photos, repeated = _by_stem(list(raw.photos()))
-    labels, repeated_labels = _by_stem(list(raw.labels()))
-    rejected = [Rejected("duplicate", "another file has this name").row(locator) for locator in repeated]
-    rejected += [
-        Rejected("duplicate", "another label has this name").row(locator) for locator in repeated_labels
-    ]
-    rejected += [
-        Rejected("photo_without_label", "no label file has this name").row(photos[name])
-        for name in photos
-        if name not in labels
-    ]
-    reader = LabelReader(taxonomy, skip_boxless=params.boxless == "skip")
-    rows: list[Row] = []
-    for name, locator in labels.items():
-        kept, refused = reader.read(locator, raw.read(locator), photos.get(name))
-        rows += kept
-        rejected += refused
-    _check_rejected(rejected, len(photos), params.max_rejected_share)
-    columns = [*MANIFEST_COLUMNS, *taxonomy.fields, "filled"]
-    return _typed(pd.DataFrame(rows, columns=columns)), _quarantine(rejected)
+    reader = LabelReader(taxonomy, params.boxless == "skip", params.clip_boxes)
+    manifest, quarantine = index_labels(raw, reader, params.compute.workers)
+    filled: Counter[str] = Counter()
+    for rules, count in manifest["filled"].value_counts().items():
+        filled.update(dict.fromkeys(filter(None, str(rules).split(",")), count))
+    logger.info(
+        "%d photos, %d objects. Filled: %s. Boxes cut: %d. Left out: %s.",
+        manifest["photo_id"].nunique(),
+        manifest["label"].count(),
+        counted(filled),
+        manifest["clipped"].sum(),
+        counted(Counter(quarantine["reason"])),
+    )
+    return manifest, quarantine
 
 
-def taxonomy_of_data(taxonomy: Taxonomy, manifest: pd.DataFrame, params: DataProcessingParams) -> Taxonomy:
+def taxonomy_of_data(
+    taxonomy: Taxonomy, manifest: pd.DataFrame, quarantine: pd.DataFrame, params: DataProcessingParams
+) -> Taxonomy:
     """The taxonomy of this run: values that only its data hold, optional fields that it asks for.
 
+    The first node after both tables are saved: here a run of too many bad files ends, and a person can
+    open the tables.
+
     Raises:
-        ValueError: an optional field is asked for that does not exist or that some objects lack.
+        ValueError: more files are bad than the parameters allow; or an optional field is asked for that
+            does not exist or that some objects lack.
     """
+    _check_rejected(manifest, quarantine, params.max_rejected_share)
     objects = manifest[manifest["label"].notna()]
     for name in params.optional_fields:
         if name not in taxonomy.fields:
@@ -121,7 +120,8 @@ def process_photos(
             logger.warning("Too few photos: %s", pool.missing(choice.found[pool.name]))
     locators = stated.loc[list(choice.refused), "photo"]
     refused = [problem.row(file) for problem, file in zip(choice.refused.values(), locators, strict=True)]
-    return journal.folder, choice.table(), _quarantine(refused)
+    quarantine = pd.DataFrame(refused, columns=QUARANTINE).sort_values("file", ignore_index=True)
+    return journal.folder, choice.table(), quarantine
 
 
 def split_counts(
@@ -185,34 +185,31 @@ def chat_samples(
     Raises:
         FileNotFoundError: a chosen photo is not in the folder.
     """
-    of_photo = dict(list(objects.groupby("photo_id")))
+    of_photo: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in objects.to_dict("records"):
+        box = (row["x_min"], row["y_min"], row["x_max"], row["y_max"])
+        of_photo[row["photo_id"]].append({str(k): v for k, v in row.items()} | {BBOX: box})
+    # GRPO asks for reasoning by its system prompt; the other two show the SFT prompt (section III.B).
+    prompts = {name: chat_prompt(taxonomy, reasoning=name == "grpo") for name in SPLITS}
     rows = []
     for photo_id, name, label in split[["photo_id", "split", "photo_label"]].itertuples(index=False):
         if not photos.path(photo_id).is_file():
             raise FileNotFoundError(f"{photos.path(photo_id)} is missing: run data_processing again")
-        findings = [
-            {str(k): v for k, v in row.items()}
-            | {BBOX: (row["x_min"], row["y_min"], row["x_max"], row["y_max"])}
-            for row in (of_photo[photo_id].to_dict("records") if photo_id in of_photo else [])
-        ]
-        report = to_json(findings, taxonomy)
-        # GRPO asks for reasoning by its system prompt; the other two show the SFT prompt (section III.B).
-        reasoning = name == "grpo"
+        report = to_json(of_photo[photo_id], taxonomy)
         rows.append(
             {
                 "split": name,
                 "photo_id": photo_id,
                 "photo_label": label,
-                "prompt": chat_prompt(taxonomy, reasoning=reasoning),
-                "completion": chat_completion(report, json.loads(report), reasoning),
+                "prompt": prompts[name],
+                "completion": chat_completion(report, of_photo[photo_id], reasoning=name == "grpo"),
                 "ground_truth": report,
             }
         )
     columns = ["split", "photo_id", "photo_label", "prompt", "completion", "ground_truth"]
     samples = pd.DataFrame(rows, columns=columns)
     sft, grpo, test = (
-        samples[samples["split"] == name].drop(columns="split").reset_index(drop=True)
-        for name in ("sft", "grpo", "test")
+        samples[samples["split"] == name].drop(columns="split").reset_index(drop=True) for name in SPLITS
     )
     return sft, grpo, test
 
@@ -271,33 +268,14 @@ def _corners(
     return coco_to_corners(box, *stated, PROCESSED_SIZE)
 
 
-def _by_stem(locators: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Name -> first file of that name, and the other files of names seen before."""
-    first: dict[str, str] = {}
-    repeated = [locator for locator in locators if first.setdefault(stem(locator), locator) != locator]
-    return first, repeated
-
-
-def _check_rejected(rejected: list[Row], n_photos: int, max_share: float) -> None:
-    if not n_photos:
-        raise ValueError("The raw dataset holds no photo: is --params raw_dir=PATH the right folder?")
-    wrong = [row for row in rejected if row["reason"] not in LEFT_OUT]
-    if len(wrong) > max_share * n_photos:
-        counts = Counter(row["reason"] for row in wrong)
-        reasons = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
-        raise ValueError(
-            f"{len(wrong)} rejections for {n_photos} photos, more than max_rejected_share={max_share} "
-            f"allows ({reasons}); the first: {wrong[0]['file']}: {wrong[0]['detail']}"
-        )
-
-
-def _quarantine(rejected: list[Row]) -> pd.DataFrame:
-    table = pd.DataFrame(rejected, columns=["file", "reason", "detail"])
-    return table.sort_values("file", kind="stable", ignore_index=True)
-
-
-def _typed(rows: pd.DataFrame) -> pd.DataFrame:
-    integers = dict.fromkeys(["photo_category_id", "width", "height", "category_id"], "int64")
-    numbers = integers | dict.fromkeys(["x", "y", "w", "h"], "float64")
-    texts = dict.fromkeys(rows.columns.difference(list(numbers)), "str")
-    return rows.astype(numbers | texts).sort_values(["photo_id", "y", "x"], ignore_index=True)
+def _check_rejected(manifest: pd.DataFrame, quarantine: pd.DataFrame, max_share: float) -> None:
+    wrong = quarantine[~quarantine["reason"].isin(LEFT_OUT)]
+    names = set(wrong["file"].map(stem))
+    n_all = len(names | set(manifest["photo_id"]))
+    if len(names) <= max_share * n_all:
+        return
+    raise ValueError(
+        f"{len(names)} of {n_all} photos, labels and archives cannot be used, more than "
+        f"max_rejected_share={max_share} allows. Mend them, or raise data_processing.max_rejected_share. "
+        f"All are listed in label_quarantine.csv; the first:{examples(wrong.to_dict('records'))}"
+    )

@@ -24,6 +24,7 @@ class DataProcessingParams(Params):
     good_share: float = Field(ge=0, le=1)
     negative_share: float = Field(ge=0)
     boxless: Literal["whole_image", "skip"]
+    clip_boxes: bool
     optional_fields: tuple[str, ...]
     max_rejected_share: float = Field(ge=0, le=1)
     shortfall: Literal["error", "take_all"]

@@ -20,7 +20,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.taxonomy_of_data,
-                inputs=["params:taxonomy", "manifest", "params:data_processing"],
+                inputs=["params:taxonomy", "manifest", "label_quarantine", "params:data_processing"],
                 outputs="taxonomy",
                 name="taxonomy_of_data",
                 tags="ingest",

@@ -4,6 +4,7 @@ import pandera.pandas as pa
 from pandera.typing.pandas import Series
 
 from lng_kedro.aihub.split import SPLITS
+from lng_kedro.quarantine import REASONS
 
 
 class _Schema(pa.DataFrameModel):
@@ -15,8 +16,9 @@ class _Schema(pa.DataFrameModel):
 class Manifest(_Schema):
     """One row an object of the raw dataset; one without label for a photo with nothing to report.
 
-    Boxes are COCO's x, y, width and height in pixels of the original photo. `filled` lists the fields
-    that the label did not state, with the rule that filled them.
+    `photo` and `label_file` are locators below the raw folder. Boxes are COCO's x, y, width and height in
+    pixels of the original photo; `clipped` ones were cut to it. `filled` lists what the label did not
+    state, with the rule that filled it: ``part:zip,quality:id``.
     """
 
     photo_id: Series[str]
@@ -31,7 +33,8 @@ class Manifest(_Schema):
     y: Series[float] = pa.Field(ge=0, nullable=True)
     w: Series[float] = pa.Field(gt=0, nullable=True)
     h: Series[float] = pa.Field(gt=0, nullable=True)
-    box_source: Series[str] = pa.Field(isin=["label", "image"], nullable=True)
+    box_source: Series[str] = pa.Field(isin=["label", "segmentation", "image"], nullable=True)
+    clipped: Series[bool]
     tank_type: Series[str] = pa.Field(nullable=True)
     location: Series[str] = pa.Field(nullable=True)
     sub_location: Series[str] = pa.Field(nullable=True)
@@ -51,7 +54,7 @@ class Quarantine(_Schema):
     """One row a photo or object that was left out, and why."""
 
     file: Series[str]
-    reason: Series[str]
+    reason: Series[str] = pa.Field(isin=list(REASONS))
     detail: Series[str]
 
 
