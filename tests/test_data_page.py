@@ -238,6 +238,10 @@ def test_parameters_are_written_as_the_command_line_takes_them(visit, url):
     assert link.get_attribute("href") == FILES["manifest"]
 
 
+def test_the_same_tables_give_the_same_bytes(render, taxonomy):
+    assert render(*make(taxonomy)) == render(*make(taxonomy))
+
+
 def test_the_seed_chooses_the_photos(render, taxonomy):
     def shown(number):
         return re.findall(r'alt="(\w+)"', render(*make(taxonomy), photos_per_label=number))

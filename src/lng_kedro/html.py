@@ -3,7 +3,6 @@
 import base64
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
@@ -12,8 +11,8 @@ def render_html(template: str, styles: Sequence[str], script: str = "", **conten
     """A page: its template, filled in; every text of `content` is escaped.
 
     Args:
-        template: name of a file of this package. It is given `style`, `script`, `script_hash` and `made`, the
-            time, beside `content`.
+        template: name of a file of this package. It is given `style`, `script` and `script_hash` beside
+            `content`.
         styles: names of its style sheets.
         script: what the page runs, and nothing else, whatever a text on it tries.
     """
@@ -26,7 +25,6 @@ def render_html(template: str, styles: Sequence[str], script: str = "", **conten
         lstrip_blocks=True,
     )
     return environment.get_template(template).render(
-        made=datetime.now().astimezone(),
         style="".join(map(part, styles)),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple, get_args
 
 import pandas as pd
@@ -106,6 +107,7 @@ def render_page(
         "page.html",
         ["page.css"],
         part("page.js") + part("photo.js") + "start();\n",
+        made=datetime.now().astimezone(),
         glyphs=GLYPHS,
         frame=charts,
         model=model,
