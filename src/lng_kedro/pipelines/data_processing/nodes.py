@@ -245,9 +245,10 @@ def data_page(
     params: DataProcessingParams,
     page: DataPageParams,
 ) -> str:
-    """The data page."""
+    """The data page; where the work was done is not on it, for it changes nothing."""
     tables = Tables(manifest, split, objects, label_quarantine, photo_quarantine)
-    return render_data_page(tables, photos, taxonomy, split_counts, params.model_dump(), page)
+    settings = params.model_dump(exclude={"compute"})
+    return render_data_page(tables, photos, taxonomy, split_counts, settings, page)
 
 
 def _pools(taxonomy: Taxonomy, params: DataProcessingParams) -> list[Pool]:
