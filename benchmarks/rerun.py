@@ -1,8 +1,8 @@
 """Claim: over 22,500 photos that did not change, the stage `images` takes at most 10 s.
 
-Makes a raw dataset of small photos in zips, just enough for the paper's split, and runs data_processing by the
-real command twice; the first run is the peer. Small photos make it as fast as it can be: of real ones, a first
-run decodes 50 times the pixels, and an unchanged one none. Prints seconds, and the ratio to the first run.
+Makes a raw dataset of small photos in zips, just enough for the paper's split, and runs data_processing by
+the real command twice; the first run is the peer. Small photos make it as fast as it can be: of real ones, a
+first run decodes 50 times the pixels, and an unchanged one none. Prints seconds, and the ratio.
 
     python benchmarks/rerun.py [PHOTOS_A_LABEL]
 """
