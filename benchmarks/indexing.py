@@ -35,7 +35,9 @@ def make_zips(root: Path, files: int, zips: int, compression: int, merged: bool)
     ids = sorted(TAXONOMY.by_id)
     for number in range(zips):
         name = f"표면처리_균열{number}_도장.zip"
-        photos, labels = (root / DATA / kind / name for kind in ("01.원천데이터/TS_", "02.라벨링데이터/TL_"))
+        photos, labels = (
+            root / DATA / f"{kind}_{name}" for kind in ("01.원천데이터/TS", "02.라벨링데이터/TL")
+        )
         for path in (photos, labels):
             path.parent.mkdir(parents=True, exist_ok=True)
         stems = [f"{ids[k % len(ids)]}_12_{uuid.UUID(int=k)}" for k in range(number, files, zips)]

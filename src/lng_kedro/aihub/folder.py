@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from lng_kedro.quarantine import Rejected
 
@@ -168,7 +168,7 @@ def stem(locator: str) -> str:
 
 def context(locator: str) -> str:
     """Folder and zip names of a locator, NFC, for what their Korean words tell."""
-    return _composed(str(PurePosixPath(locator.replace("\\", "/")).parent))
+    return _composed(locator.replace("\\", "/").rpartition("/")[0])
 
 
 def _composed(text: str) -> str:
