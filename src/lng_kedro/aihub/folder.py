@@ -132,8 +132,9 @@ class AIHubFolder:
             here = Path(folder).relative_to(self.root)
             for name in sorted((*names, *files)):
                 if not is_utf8(name):
-                    shown = (here / name).as_posix().encode("utf-8", "backslashreplace").decode()
-                    listing.refuse("file_name", "is not UTF-8: convmv -f cp949 -t utf-8 renames", shown)
+                    shown = (here / os.fsencode(name).decode("cp949", "replace")).as_posix()
+                    detail = "its name is not UTF-8, shown as cp949: convmv -f cp949 -t utf-8 renames it"
+                    listing.refuse("file_name", detail, shown)
             names[:] = [n for n in sorted(names) if _is_shown(n) and _is_new(Path(folder, n), seen)]
             yield from ((here / name).as_posix() for name in files if _is_shown(name))
 

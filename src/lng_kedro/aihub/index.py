@@ -43,9 +43,9 @@ def index_labels(raw: AIHubFolder, reader: LabelReader, n_jobs: int) -> tuple[pd
         raise ValueError(f"The raw dataset holds no photo: is --params raw_dir=PATH the right folder?{found}")
     photos: dict[str, str] = {}
     repeated = [photo for photo in listing.photos if photos.setdefault(stem(photo), photo) != photo]
-    rows, refused = _read(raw, reader, listing.labels, photos, n_jobs)
-    claims = _claims(rows, refused, listing.labels, photos)
-    manifest = rows.merge(claims.loc[claims["reason"].isna(), [*_CLAIM, "photo"]], on=_CLAIM)
+    manifest, refused = _read(raw, reader, listing.labels, photos, n_jobs)
+    claims = _claims(manifest, refused, listing.labels, photos)
+    manifest = manifest.merge(claims.loc[claims["reason"].isna(), [*_CLAIM, "photo"]], on=_CLAIM)
     manifest.insert(1, "photo", manifest.pop("photo"))
     spoken_of = set(claims["photo_id"])
     unlabelled = [photo for name, photo in photos.items() if name not in spoken_of]

@@ -174,14 +174,20 @@ class LabelReader:
 
     def _value(self, key: str, places: Sequence[Mapping[str, Any]]) -> tuple[str, None] | None:
         """What the label states of a field, in the taxonomy's spelling; None where it says nothing."""
-        stated = next((place[key] for place in places if not _blank(place.get(key))), None)
-        if stated is None:
+        for place in places:
+            stated = place.get(key)
+            if not _blank(stated):
+                break
+        else:
             return None
         value = None
-        if isinstance(stated, str | int) and is_utf8(text := str(stated)):
+        if isinstance(stated, str | int):
             known = self.taxonomy.fields[key]
-            # A field without listed values (material) takes what the data say.
-            value = known.spellings.get(_fold(text)) if known.values else text.strip()
+            text = str(stated)
+            if known.values:
+                value = known.spellings.get(_fold(text))
+            elif is_utf8(text):  # a field without listed values (material) takes what the data say
+                value = text.strip()
         if value is None:
             raise Rejected("unknown_value", f"{key} {stated!r:.80}: add it to the taxonomy")
         return value, None
