@@ -25,7 +25,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.split_photos,
-                inputs=["manifest", "params:taxonomy", "params:data_processing"],
+                inputs=["manifest", "taxonomy", "params:data_processing"],
                 outputs="split",
                 name="split_photos",
                 tags="split",
