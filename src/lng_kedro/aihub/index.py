@@ -128,12 +128,18 @@ def _of_claims(claims: pd.DataFrame) -> pd.DataFrame:
 
 def _of_refused(refused: pd.DataFrame, claims: pd.DataFrame) -> pd.DataFrame:
     """What the reader refused; it is named by the label file, or by the photo if that has another name."""
-    known = refused.merge(claims.drop(columns="reason"), on=_CLAIM, how="left")
-    mine = known["photo"].notna() & (known["taken"] == known["label_file"])
-    known = known[mine | known["photo_id"].isna()]
-    other = known["photo"].notna() & (known["own"] == False)  # noqa: E712  null where no photo is named
-    detail = known["detail"].where(~other, known["detail"] + " (in " + known["label_file"] + ")")
-    return known.assign(file=known["label_file"].where(~other, known["photo"]), detail=detail)[QUARANTINE]
+    known = refused.merge(claims[[*_CLAIM, "photo", "taken"]], on=_CLAIM, how="left")
+    known = known[
+        known["photo_id"].isna() | (known["photo"].notna() & (known["taken"] == known["label_file"]))
+    ]
+    foreign = known["photo"].notna() & (known["label_file"].map(stem) != known["photo_id"])
+    return pd.DataFrame(
+        {
+            "file": known["photo"].where(foreign, known["label_file"]),
+            "reason": known["reason"],
+            "detail": (known["detail"] + " (in " + known["label_file"] + ")").where(foreign, known["detail"]),
+        }
+    )
 
 
 def _rows(files: Iterable[str], reason: str, details: Iterable[str]) -> pd.DataFrame:
