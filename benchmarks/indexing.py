@@ -21,6 +21,7 @@ import psutil
 from lng_kedro.aihub.folder import AIHubFolder
 from lng_kedro.aihub.index import index_labels
 from lng_kedro.aihub.labels import LabelReader
+from lng_kedro.compute import Processes
 from lng_kedro.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy(Path(__file__).parents[1] / "conf/base/parameters/taxonomy.yml")
@@ -35,7 +36,9 @@ def make_zips(root: Path, files: int, zips: int, compression: int, merged: bool)
     ids = sorted(TAXONOMY.by_id)
     for number in range(zips):
         name = f"표면처리_균열{number}_도장.zip"
-        photos, labels = (root / DATA / kind / name for kind in ("01.원천데이터/TS_", "02.라벨링데이터/TL_"))
+        photos, labels = (
+            root / DATA / f"{kind}_{name}" for kind in ("01.원천데이터/TS", "02.라벨링데이터/TL")
+        )
         for path in (photos, labels):
             path.parent.mkdir(parents=True, exist_ok=True)
         stems = [f"{ids[k % len(ids)]}_12_{uuid.UUID(int=k)}" for k in range(number, files, zips)]
@@ -116,7 +119,8 @@ def main() -> None:
         peer = time.perf_counter() - start
         start = time.perf_counter()
         with peak_memory() as peak:
-            manifest, quarantine = index_labels(AIHubFolder(root), LabelReader(TAXONOMY), args.n_jobs)
+            compute = Processes(engine="processes", workers=args.n_jobs)
+            manifest, quarantine = index_labels(AIHubFolder(root), LabelReader(TAXONOMY), compute)
         ours = time.perf_counter() - start
     assert len(quarantine) == 0
     assert len(manifest) == args.files * OBJECTS

@@ -1,9 +1,9 @@
 """Claim: a manifest of ten million rows is drawn in at most 60 s and under 8 GiB.
 
-Makes such a manifest in memory: photo_id, photo_category_id and label, all that the draw reads; every seventh photo
-shows two objects. The peer, measured in the same run, puts as many photos into a random order with pandas alone
-(`drop_duplicates` and `groupby(id).sample`), which depends on the order of rows. Prints seconds, largest memory of the
-process meanwhile, and ratios.
+Makes such a manifest in memory: photo_id, photo_category_id and label, all that the draw reads; every
+seventh photo shows two objects. The peer, measured in the same run, puts as many photos into a random order
+with pandas alone (`drop_duplicates` and `groupby(id).sample`), which depends on the order of rows. Prints
+seconds, largest memory of the process meanwhile, and ratios.
 
     python benchmarks/split.py [ROWS]
 """
@@ -38,8 +38,8 @@ def make_manifest(rows: int) -> pd.DataFrame:
 
 
 def measured(work: Callable[[], pd.DataFrame]) -> tuple[pd.DataFrame, float, float]:
-    """What comes of some work, its seconds, and the largest memory of this process meanwhile in GiB (Linux)."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from now on
+    """What comes of some work, its seconds, and the largest memory of this process meanwhile in GiB."""
+    Path("/proc/self/clear_refs").write_text("5")  # Linux counts the peak anew
     start = time.perf_counter()
     found = work()
     seconds = time.perf_counter() - start

@@ -1,11 +1,14 @@
-"""Training and evaluation by the real command: killed, interrupted, and on two processes."""
+"""The real command: killed, interrupted, and on two processes."""
 
+import json
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,15 +35,23 @@ def finish(arguments: list[str]) -> str:
 
 
 def stop(arguments: list[str], reached: Callable[[], object], number: signal.Signals) -> tuple[int, str]:
-    """Starts a command, and sends it a signal when it has got so far."""
+    """Starts a command, and sends it a signal when it has got so far; SIGKILL takes its workers along."""
     process = subprocess.Popen(
-        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        arguments,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 300
     while not reached():
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0][-3000:]
         time.sleep(0.02)
-    process.send_signal(number)
+    if number == signal.SIGKILL:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
     said, _ = process.communicate()
     return process.returncode, said
 
@@ -74,6 +85,45 @@ def unbroken(processed: Path, tmp_path_factory) -> Path:
     shutil.copytree(processed, folder)
     finish(command(folder, "sft_training", "grpo_training"))
     return folder
+
+
+def spoil_members(raw: Path, names: set[str]) -> int:
+    """Zeros in place of members' bytes; what the directories of their zips say of them stays."""
+    spoilt = 0
+    for path in raw.rglob("*.zip"):
+        with zipfile.ZipFile(path) as archive, path.open("r+b") as file:
+            for info in archive.infolist():
+                if Path(info.filename).stem in names and not info.filename.endswith(".json"):
+                    start = info.header_offset + 30
+                    file.seek(start + len(info.filename.encode()) + len(info.extra))
+                    file.write(bytes(info.compress_size))
+                    spoilt += 1
+    return spoilt
+
+
+def test_killed_data_processing_goes_on_and_decodes_no_photo_twice(processed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(processed / "01_raw", folder / "01_raw")
+    journal = folder / "04_feature/photos/journal.jsonl"
+
+    def finished() -> list[bytes]:
+        return journal.read_bytes().splitlines(keepends=True) if journal.is_file() else []
+
+    arguments = command(folder, "data_processing")
+    assert stop(arguments, lambda: len(finished()) >= 10, signal.SIGKILL)[0] == -signal.SIGKILL
+    names = {json.loads(line)[0] for line in finished() if line.endswith(b"\n")}
+    assert 10 <= len(names) < 75
+    with journal.open("ab") as file:
+        file.write(b'["half a li')
+    # A photo that is decoded again would now be no photo.
+    assert spoil_members(folder / "01_raw", names) == len(names)
+    finish(arguments)
+    found, wanted = (
+        {str(f.relative_to(d)): f.read_bytes() for f in d.glob("0[2-8]*/**/*") if f.is_file()}
+        for d in (folder, processed)
+    )
+    assert found.keys() == wanted.keys()
+    assert [name for name in found if found[name] != wanted[name]] == []
 
 
 def test_killed_in_one_stage_and_interrupted_in_the_other_it_ends_the_same(

@@ -1,13 +1,20 @@
 """Zips and folders, read in place."""
 
+import io
 import os
+import random
 import unicodedata
 import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lng_kedro.aihub.folder import AIHubFolder, context, stem
+from lng_kedro.quarantine import Rejected
 from tests.raw import write
 
 COMPOSED = unicodedata.normalize("NFC", "TS_표면처리_균열_도장.zip")
@@ -42,21 +49,242 @@ def test_reads_what_it_found(folder: AIHubFolder) -> None:
 
 def test_an_empty_folder_holds_nothing(tmp_path: Path) -> None:
     assert list(AIHubFolder(tmp_path).photos()) == []
+    assert AIHubFolder(tmp_path).problems() == []
+
+
+@pytest.mark.parametrize("locator", ["z/gone.jpg", "gone.zip!/a.jpg", f"a/deep/{COMPOSED}!/gone.jpg"])
+def test_what_is_gone_is_rejected(folder: AIHubFolder, locator: str) -> None:
+    for ask in (folder.read, folder.fingerprint):
+        with pytest.raises(Rejected, match="unreadable"):
+            ask(locator)
+
+
+# --- archives -------------------------------------------------------------------------------------------
+
+
+def refused(root: Path) -> list[tuple[str, str]]:
+    return [(row["file"], row["reason"]) for row in AIHubFolder(root).problems()]
+
+
+def damaged(path: Path, find: bytes, put: bytes) -> None:
+    """Changes bytes of a file's first occurrence, as a bad disk does."""
+    content = path.read_bytes()
+    assert find in content
+    path.write_bytes(content.replace(find, put, 1))
+
+
+def test_archives_that_cannot_be_opened(tmp_path: Path) -> None:
+    write(
+        tmp_path, {"broken.zip": b"not a zip", "empty.zip": b"", "sub/TS_a.zip.part0": b"PK", "b.z01": b"PK"}
+    )
+    write(tmp_path, {"download.tar": b"", "c.zip.001": b"PK", "part1.txt": b"", "2102_12_a.part1.jpg": b"1"})
+    (tmp_path / "link.zip").symlink_to(tmp_path / "nowhere.zip")
+    write(tmp_path / "outer.zip", {"inner/TS_a.zip": b"PK", "TS_b.zip.part1": b"", "a.jpg": b"1"})
+    assert refused(tmp_path) == [
+        ("b.z01", "archive"),
+        ("broken.zip", "archive"),
+        ("c.zip.001", "archive"),
+        ("download.tar", "archive"),
+        ("empty.zip", "archive"),
+        ("link.zip", "archive"),
+        ("outer.zip!/TS_b.zip.part1", "archive"),
+        ("outer.zip!/inner/TS_a.zip", "archive"),
+        ("sub/TS_a.zip.part0", "archive"),
+    ]
+    assert list(AIHubFolder(tmp_path).photos()) == ["2102_12_a.part1.jpg", "outer.zip!/a.jpg"]
+
+
+def test_encrypted_members_are_counted_and_passed_over(tmp_path: Path) -> None:
+    write(tmp_path / "locked.zip", {"a.jpg": b"1", "b.jpg": b"2", "c.jpg": b"3"})
+    content = (tmp_path / "locked.zip").read_bytes()
+    for name in (b"a.jpg", b"b.jpg"):  # the flag is 38 bytes before the name in the directory
+        place = content.rindex(name) - 38
+        content = content[:place] + b"\x01" + content[place + 1 :]
+    (tmp_path / "locked.zip").write_bytes(content)
+    (problem,) = AIHubFolder(tmp_path).problems()
+    assert (problem["file"], problem["reason"]) == ("locked.zip", "archive")
+    assert problem["detail"] == "2 of its files need a password: unpack it"
+    assert list(AIHubFolder(tmp_path).photos()) == ["locked.zip!/c.jpg"]
+
+
+def test_a_member_whose_bytes_are_damaged(tmp_path: Path) -> None:
+    write(tmp_path / "a.zip", {"a.jpg": b"whole", "b.jpg": b"other"})
+    damaged(tmp_path / "a.zip", b"whole", b"hole!")
+    raw = AIHubFolder(tmp_path)
+    with pytest.raises(Rejected) as caught:
+        raw.read("a.zip!/a.jpg")
+    assert caught.value.reason == "archive"
+    assert "CRC" in caught.value.detail
+    assert raw.read("a.zip!/b.jpg") == b"other"
+
+
+def test_any_damage_to_a_zip_is_found_or_does_no_harm(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a.json", b'{"a": 1}' * 20, zipfile.ZIP_DEFLATED)
+        archive.writestr("균열/b.jpg", b"b" * 100)
+        archive.writestr("c.jpg", b"c" * 100, zipfile.ZIP_LZMA)
+    rng, seen = random.Random(0), Counter()
+    for number in range(300):
+        content = bytearray(buffer.getvalue())
+        for _ in range(rng.choice([1, 2, 5])):
+            content[rng.randrange(len(content))] = rng.randrange(256)
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "a.zip").write_bytes(content)
+        raw = AIHubFolder(tmp_path / str(number))
+        seen.update(row["reason"] for row in raw.problems())
+        for locator in (*raw.photos(), *raw.labels()):
+            try:
+                assert raw.fingerprint(locator)
+                # Where the checksum is true the bytes are, though damage may have changed their name.
+                assert raw.read(locator) in (b'{"a": 1}' * 20, b"b" * 100, b"c" * 100, b"")
+                seen["read"] += 1
+            except Rejected as problem:
+                seen[problem.reason] += 1
+    assert seen.keys() <= {"read", "archive", "unreadable", "unsafe_path", "duplicate"}
+    assert seen["read"] > 100
+    assert seen["archive"] > 100
 
 
 @pytest.mark.parametrize(
-    ("locator", "error"),
-    [("z/gone.jpg", OSError), ("gone.zip!/a.jpg", OSError), (f"a/deep/{COMPOSED}!/gone.jpg", KeyError)],
+    "name",
+    ["../a.jpg", "x/../../a.jpg", "/etc/a.jpg", "C:/a.jpg", "c:a.jpg", r"..\a.jpg", r"\\host\a.jpg", ".."],
 )
-def test_what_is_gone_is_an_error(folder: AIHubFolder, locator: str, error: type[Exception]) -> None:
-    with pytest.raises(error):
-        folder.read(locator)
+def test_a_member_whose_path_leads_out_of_the_zip(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "a.zip", {name: b"1", "b..c/..a.jpg": b"2", "./d.jpg": b"3"})
+    assert refused(tmp_path) == [(f"a.zip!/{name}", "unsafe_path")]
+    assert [stem(photo) for photo in AIHubFolder(tmp_path).photos()] == ["d", "..a"]
 
 
-def test_a_broken_zip_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "broken.zip").write_bytes(b"not a zip")
-    with pytest.raises(zipfile.BadZipFile):
-        list(AIHubFolder(tmp_path).photos())
+def test_a_name_that_stands_twice_in_its_zip(tmp_path: Path) -> None:
+    with (
+        zipfile.ZipFile(tmp_path / "a.zip", "w") as archive,
+        pytest.warns(UserWarning, match="Duplicate name"),
+    ):
+        archive.writestr("a.jpg", b"first")
+        archive.writestr("a.jpg", b"last")
+    assert refused(tmp_path) == [("a.zip!/a.jpg", "duplicate")]
+    assert list(AIHubFolder(tmp_path).photos()) == ["a.zip!/a.jpg"]
+    assert AIHubFolder(tmp_path).read("a.zip!/a.jpg") == b"last"
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "utf-8"])
+def test_names_of_members_that_are_not_marked_as_utf_8(tmp_path: Path, encoding: str) -> None:
+    name = "균열_도장/2102_12_a.json"
+    write(tmp_path / "a.zip", {name: b"{}"})
+    write(tmp_path / "b.zip", {"x" * len(name.encode(encoding)): b"{}"})  # unmarked, as it is ASCII
+    content = (tmp_path / "b.zip").read_bytes()
+    written = content.replace(b"x" * len(name.encode(encoding)), name.encode(encoding))
+    (tmp_path / "b.zip").write_bytes(written)
+    assert list(AIHubFolder(tmp_path).labels()) == [f"a.zip!/{name}", f"b.zip!/{name}"]
+    assert AIHubFolder(tmp_path).read(f"b.zip!/{name}") == b"{}"
+
+
+def test_folders_in_a_zip_that_windows_made(tmp_path: Path) -> None:
+    write(tmp_path / "a.zip", {r"TL_균열_도장\2102_12_a.json": b"{}"})
+    (label,) = AIHubFolder(tmp_path).labels()
+    assert stem(label) == "2102_12_a"
+    assert context(label) == "a.zip!/TL_균열_도장"
+    assert AIHubFolder(tmp_path).read(label) == b"{}"
+
+
+# --- names, links, order --------------------------------------------------------------------------------
+
+
+def test_hidden_files_are_no_photos(tmp_path: Path) -> None:
+    hidden = ["._a.jpg", "__MACOSX/a.jpg", "__MACOSX/._a.json", ".cache/a.jpg", ".DS_Store", "Thumbs.db"]
+    files = dict.fromkeys([*hidden, "x/._b.jpg", "x/.git/b.json", "x__MACOSX/c.jpg"], b"")
+    write(tmp_path / "a.zip", files)
+    write(tmp_path, files)
+    raw = AIHubFolder(tmp_path)
+    assert list(raw.photos()) == ["a.zip!/x__MACOSX/c.jpg", "x__MACOSX/c.jpg"]
+    assert list(raw.labels()) == raw.problems() == []
+
+
+def test_linked_folders_are_followed_and_loops_are_not(tmp_path: Path) -> None:
+    write(tmp_path / "elsewhere", {"deep/b.jpg": b"2"})
+    write(tmp_path / "raw", {"a.jpg": b"1"})
+    (tmp_path / "raw/link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "raw/again").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/deep/up").symlink_to(tmp_path / "raw")
+    (tmp_path / "elsewhere/deep/self").symlink_to(tmp_path / "elsewhere/deep")
+    raw = AIHubFolder(tmp_path / "raw")
+    assert list(raw.photos()) == ["a.jpg", "again/deep/b.jpg"]
+    assert raw.read("again/deep/b.jpg") == b"2"
+
+
+def test_the_order_does_not_depend_on_the_file_systems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Decomposed, the first name would come after the second.
+    names = [unicodedata.normalize("NFD", "각/a.jpg"), unicodedata.normalize("NFC", "갠/a.jpg"), "b/a.jpg"]
+    write(tmp_path, dict.fromkeys(names, b""))
+    expected = ["b/a.jpg", *names[:2]]
+    assert list(AIHubFolder(tmp_path).photos()) == expected
+    walk = os.walk
+
+    def backwards(*args: Any, **more: Any) -> Iterator[tuple[str, list[str], list[str]]]:
+        for folder, folders, files in walk(*args, **more):
+            folders.reverse()
+            yield folder, folders, files[::-1]
+
+    monkeypatch.setattr(os, "walk", backwards)
+    assert list(AIHubFolder(tmp_path).photos()) == expected
+
+
+def test_names_that_are_not_utf_8_are_told(tmp_path: Path) -> None:
+    unzipped = os.fsdecode("균열".encode("cp949"))
+    write(tmp_path, {f"도장/{unzipped}/2102_12_a.jpg": b"", os.fsdecode(b"\xff.jpg"): b""})
+    raw = AIHubFolder(tmp_path)
+    assert [(row["file"], row["reason"]) for row in raw.problems()] == [
+        ("도장/균열", "file_name"),
+        ("\ufffd.jpg", "file_name"),
+    ]
+    assert list(raw.photos()) == []
+
+
+def test_a_folder_that_may_not_be_opened_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"a.jpg": b"", "locked/b.jpg": b""})
+    scan = os.scandir
+
+    def refusing(path: str) -> Any:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    raw = AIHubFolder(tmp_path)
+    assert raw.problems() == [
+        {"file": "locked", "reason": "unreadable", "detail": "cannot be read: Permission denied"}
+    ]
+    assert list(raw.photos()) == ["a.jpg"]
+
+
+def test_a_folder_may_be_named_like_a_zip(tmp_path: Path) -> None:
+    write(tmp_path, {"x!/a.jpg": b"1"})
+    (tmp_path / "b.zip").mkdir()
+    (tmp_path / "b.zip/c.jpg").write_bytes(b"2")
+    raw = AIHubFolder(tmp_path)
+    assert [raw.read(photo) for photo in raw.photos()] == [b"2", b"1"]
+
+
+# --- fingerprints ---------------------------------------------------------------------------------------
+
+
+def test_a_fingerprint_changes_with_the_file_and_with_nothing_else(tmp_path: Path) -> None:
+    raw = AIHubFolder(tmp_path)
+    write(tmp_path / "a.zip", {"a.jpg": b"one", "b.jpg": b"two"})
+    write(tmp_path, {"c.jpg": b"one"})
+    files = ["a.zip!/a.jpg", "a.zip!/b.jpg", "c.jpg"]
+    before = [raw.fingerprint(file) for file in files]
+    assert before[0] == f"{zlib.crc32(b'one'):08x}-3"
+    assert [raw.fingerprint(file) for file in files] == before
+    write(tmp_path / "a.zip", {"a.jpg": b"new", "b.jpg": b"two", "d.jpg": b""})
+    os.utime(tmp_path / "a.zip", ns=(1, 1))
+    (tmp_path / "c.jpg").write_bytes(b"new")
+    os.utime(tmp_path / "c.jpg", ns=(2, 2))
+    after = [raw.fingerprint(file) for file in files]
+    assert [new == old for new, old in zip(after, before, strict=True)] == [False, True, False]
 
 
 def test_a_zip_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
@@ -69,7 +297,13 @@ def test_a_zip_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
     assert folder.read("photos.zip!/a.jpg") == b"new"
 
 
+@pytest.mark.parametrize("name", ["a", ".a", "x/a.jpg", "x.y/a", r"x\a.JSON", "z.zip!/a.jpg"])
+def test_stems(name: str) -> None:
+    assert stem(name) == (".a" if name == ".a" else "a")
+
+
 def test_stem_and_context_of_a_locator() -> None:
+    assert stem(unicodedata.normalize("NFD", "도장.jpg")) == "도장"
     locator = f"x/{unicodedata.normalize('NFD', '도장.zip')}!/1102_11_a.b.JPG"
     assert stem(locator) == "1102_11_a.b"
     assert context(locator) == "x/도장.zip!"

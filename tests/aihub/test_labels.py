@@ -9,39 +9,42 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lng_kedro.aihub.folder import stem
 from lng_kedro.aihub.labels import LabelReader, Row
+from lng_kedro.quarantine import REASONS
 from lng_kedro.taxonomy import Taxonomy
 from tests.raw import ENGLISH, KOREAN, annotation, encoded, label
 
 STEM = "2102_12_a"
+POLYGON = [[10, 20, 40, 25.5, 30, 60]]
 ZIP = f"TL_표면처리_균열_도장.zip!/{STEM}.json"
 
 
 def read(
-    taxonomy: Taxonomy, content: Any, locator: str = ZIP, skip_boxless: bool = False
+    taxonomy: Taxonomy, content: Any, locator: str = ZIP, has_photo: bool = True, **options: bool
 ) -> tuple[list[Row], list[Row]]:
     content = content if isinstance(content, bytes) else encoded(content)
-    return LabelReader(taxonomy, skip_boxless).read(locator, content, "photos/a.jpg")
+    return LabelReader(taxonomy, **options).read(locator, content, has_photo)
 
 
-def one_row(taxonomy: Taxonomy, content: Any, locator: str = ZIP) -> Row:
-    rows, rejected = read(taxonomy, content, locator)
+def one_row(taxonomy: Taxonomy, content: Any, locator: str = ZIP, **options: bool) -> Row:
+    rows, rejected = read(taxonomy, content, locator, **options)
     assert rejected == []
     assert len(rows) == 1
     return rows[0]
 
 
-def reasons(taxonomy: Taxonomy, content: Any, locator: str = ZIP) -> list[str]:
-    rows, rejected = read(taxonomy, content, locator)
+def reasons(taxonomy: Taxonomy, content: Any, locator: str = ZIP, **options: bool) -> list[str]:
+    rows, rejected = read(taxonomy, content, locator, **options)
     assert rows == []
-    assert all(row["file"] == locator and row["detail"] for row in rejected)
+    assert all(row["label_file"] == locator and row["detail"] for row in rejected)
+    assert {row["photo_id"] for row in rejected} == {stem(locator)}
     return [row["reason"] for row in rejected]
 
 
 def test_a_whole_row(taxonomy: Taxonomy) -> None:
     assert one_row(taxonomy, label(annotation(bbox=(10, 20.5, 30, 40)), width=200, height=100)) == {
         "photo_id": STEM,
-        "photo": "photos/a.jpg",
         "label_file": ZIP,
         "photo_category_id": 2102,
         "width": 200,
@@ -53,6 +56,7 @@ def test_a_whole_row(taxonomy: Taxonomy) -> None:
         "w": 30.0,
         "h": 40.0,
         "box_source": "label",
+        "clipped": False,
         **ENGLISH,
         "material": None,
         "filled": "",
@@ -215,13 +219,237 @@ def test_a_photo_named_negative_may_still_show_something(taxonomy: Taxonomy) -> 
     assert row["label"] == "crack"
 
 
+# --- boxes ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "box"),
+    [
+        (POLYGON, (10.0, 20.0, 30.0, 40.0)),
+        ([[10, 20, 40, 25, 30, 60], [5, 70, 6, 70, 6, 80]], (5.0, 20.0, 35.0, 60.0)),
+        (POLYGON[0], (10.0, 20.0, 30.0, 40.0)),
+        ([[10, 20], [40, 25.5], [30, 60]], (10.0, 20.0, 30.0, 40.0)),
+    ],
+)
+@pytest.mark.parametrize("bbox", [None, []])
+def test_a_missing_box_is_put_around_the_segmentation(
+    taxonomy: Taxonomy, bbox: Any, segmentation: Any, box: tuple[float, ...]
+) -> None:
+    row = one_row(taxonomy, label(annotation(bbox=bbox, segmentation=segmentation)))
+    assert (row["x"], row["y"], row["w"], row["h"]) == box
+    assert (row["box_source"], row["clipped"]) == ("segmentation", False)
+
+
+@pytest.mark.parametrize("segmentation", [None, [], POLYGON, "missing", {"counts": 1}])
+@pytest.mark.parametrize("area", [None, 0, "missing", "many"])
+def test_a_box_needs_neither_segmentation_nor_area(taxonomy: Taxonomy, segmentation: Any, area: Any) -> None:
+    more = {k: v for k, v in {"segmentation": segmentation, "area": area}.items() if v != "missing"}
+    row = one_row(taxonomy, label(annotation(bbox=(1, 2, 3, 4), **more)))
+    assert (row["x"], row["y"], row["w"], row["h"], row["box_source"]) == (1.0, 2.0, 3.0, 4.0, "label")
+
+
+@pytest.mark.parametrize(
+    ("stated", "cut"),
+    [
+        ((-5, 10, 20, 30), (0.0, 10.0, 15.0, 30.0)),
+        ((190, 90, 20, 30), (190.0, 90.0, 10.0, 10.0)),
+        ((-1.5, -2, 300, 300), (0.0, 0.0, 200.0, 100.0)),
+        ((10, 99.5, 20, 0.75), (10.0, 99.5, 20.0, 0.5)),
+    ],
+)
+def test_a_box_that_reaches_outside_can_be_cut(
+    taxonomy: Taxonomy, stated: tuple[float, ...], cut: tuple[float, ...]
+) -> None:
+    content = label(annotation(bbox=stated), width=200, height=100)
+    row = one_row(taxonomy, content, clip_boxes=True)
+    assert (row["x"], row["y"], row["w"], row["h"]) == cut
+    assert (row["box_source"], row["clipped"]) == ("label", True)
+    assert reasons(taxonomy, content) == ["box_outside"]
+
+
+@pytest.mark.parametrize("stated", [(0, 0, 200, 100), (0.5, 0.25, 199.5, 99.75), (199, 99, 1, 1)])
+def test_a_box_up_to_the_edge_is_not_cut(taxonomy: Taxonomy, stated: tuple[float, ...]) -> None:
+    row = one_row(taxonomy, label(annotation(bbox=stated), width=200, height=100), clip_boxes=True)
+    assert (row["x"], row["y"], row["w"], row["h"]) == stated
+    assert row["clipped"] is False
+
+
+@pytest.mark.parametrize("stated", [(200, 10, 5, 5), (-5, 10, 5, 5), (10, 100, 5, 5), (10, -9, 5, 8)])
+def test_a_box_that_is_wholly_outside_stays_refused(taxonomy: Taxonomy, stated: tuple[float, ...]) -> None:
+    content = label(annotation(bbox=stated), width=200, height=100)
+    assert reasons(taxonomy, content, clip_boxes=True) == ["box_outside"]
+
+
+# --- ids of the file's own ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["crack", "균열", unicodedata.normalize("NFD", "균열"), " CRACK "])
+def test_an_id_of_the_files_own_is_known_by_its_name(taxonomy: Taxonomy, name: str) -> None:
+    categories = [None, {"id": 1, "name": "scratch"}, {"id": 7, "name": name}, {"id": 8}]
+    row = one_row(taxonomy, label(annotation(7, attributes=without("quality")), categories=categories))
+    assert (row["category_id"], row["label"]) == (2102, "crack")
+    assert (row["quality"], row["filled"]) == ("Defective", "category_id:name,quality:id")
+
+
+@pytest.mark.parametrize("name", ["용접블로우홀", "용접블루홀"])
+def test_both_spellings_of_blowholes(taxonomy: Taxonomy, name: str) -> None:
+    row = one_row(taxonomy, label(annotation(3, attributes=KOREAN), categories=[{"id": 3, "name": name}]))
+    assert row["label"] == "weld blowhole"
+
+
+def test_an_id_of_ai_hub_means_what_it_means_there(taxonomy: Taxonomy) -> None:
+    row = one_row(taxonomy, label(annotation(2102), categories=[{"id": 2102, "name": "scratch"}]))
+    assert (row["label"], row["filled"]) == ("crack", "")
+
+
+@pytest.mark.parametrize(
+    "categories", [None, {}, "x", [5], [{"id": [7], "name": "crack"}], [{"name": "crack"}]]
+)
+def test_categories_that_do_not_tell_the_id(taxonomy: Taxonomy, categories: Any) -> None:
+    assert reasons(taxonomy, label(annotation(7), categories=categories)) == ["unknown_id"]
+
+
+def test_an_id_whose_name_is_unknown_is_shown_with_its_name(taxonomy: Taxonomy) -> None:
+    _, (problem,) = read(taxonomy, label(annotation(7), categories=[{"id": 7, "name": "dent"}]))
+    assert (problem["reason"], problem["detail"]) == ("unknown_id", "category_id 7 ('dent')")
+
+
+# --- which photo a label is of --------------------------------------------------------------------------
+
+
+def merged(*images: Any, annotations: Any = ()) -> dict[str, Any]:
+    """A file of several photos; an image is its id and the file's name."""
+    listed = [
+        {"id": i[0], "file_name": i[1], "width": 200, "height": 100} if isinstance(i, tuple) else i
+        for i in images
+    ]
+    return {"images": listed, "annotations": list(annotations)}
+
+
+def of(image_id: Any, category_id: int = 2102, **more: Any) -> dict[str, Any]:
+    return annotation(category_id, **more) | {"image_id": image_id}
+
+
+def outcome(found: tuple[list[Row], list[Row]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    rows, refused = found
+    return (
+        [(r["photo_id"], r["label"]) for r in rows],
+        [(r["photo_id"], r["reason"]) for r in refused],
+    )
+
+
+def test_a_file_of_one_photo_means_the_photo_of_its_own_name(taxonomy: Taxonomy) -> None:
+    content = label(annotation()) | {
+        "images": [{"file_name": "2502_12_z.jpg", "width": 9999, "height": 9999}]
+    }
+    assert one_row(taxonomy, content)["photo_id"] == STEM
+    rows, _ = read(taxonomy, content, has_photo=False)
+    assert (rows[0]["photo_id"], rows[0]["photo_category_id"]) == ("2502_12_z", 2502)
+
+
+@pytest.mark.parametrize("file_name", [None, "", " ", 5, "\ud800.jpg"])
+def test_a_name_that_is_none_leaves_the_label_files_own(taxonomy: Taxonomy, file_name: Any) -> None:
+    content = {
+        "images": [{"file_name": file_name, "width": 200, "height": 100}],
+        "annotations": [annotation()],
+    }
+    rows, _ = read(taxonomy, json.dumps(content).encode(), has_photo=False)
+    assert rows[0]["photo_id"] == STEM
+
+
+def test_a_merged_file_gives_each_photo_its_own_objects(taxonomy: Taxonomy) -> None:
+    content = merged(
+        (10, "photos/2102_12_a.jpg"),
+        (20, r"C:\data\1102_14_b.JPG"),
+        (30, "2101_12_c.png"),
+        (40, "1102_14_d.jpg"),
+        annotations=[of(20, 1102), of(10, 2102), of(20, 1101), of(10, 2502, bbox=None), of(40, 9999)],
+    )
+    assert outcome(read(taxonomy, content, "labels.json", has_photo=False)) == (
+        [("1102_14_b", "welding"), ("1102_14_b", "welding"), ("2101_12_c", None)],
+        [("2102_12_a", "box"), ("1102_14_d", "unknown_id")],
+    )
+    rows, _ = read(taxonomy, content, "labels.json", has_photo=False)
+    assert {r["label_file"] for r in rows} == {"labels.json"}
+    assert [r["photo_category_id"] for r in rows] == [1102, 1102, 2101]
+
+
+def test_metadata_of_a_merged_file_are_each_photos_own(taxonomy: Taxonomy) -> None:
+    content = merged((1, "2102_12_a.jpg"), (2, "2102_12_b.jpg"), annotations=[of(1), of(2)])
+    for found in content["annotations"]:
+        del found["attributes"]
+    content |= {"info": KOREAN | {"location": "외벽"}}
+    content["images"][1]["location"] = "외부"
+    rows, _ = read(taxonomy, content, "labels.json", has_photo=False)
+    assert [r["location"] for r in rows] == ["Outer wall", "Outside"]
+
+
+@pytest.mark.parametrize("image_id", [99, None, "1", [1], {}])
+def test_an_annotation_of_no_photo_of_a_merged_file(taxonomy: Taxonomy, image_id: Any) -> None:
+    content = merged((1, "2102_12_a.jpg"), (2, "2102_12_b.jpg"), annotations=[of(1), of(2), of(image_id)])
+    assert outcome(read(taxonomy, content, "labels.json", has_photo=False)) == (
+        [("2102_12_a", "crack"), ("2102_12_b", "crack")],
+        [(None, "annotation")],
+    )
+    content["annotations"][2] = "x"
+    assert outcome(read(taxonomy, content, "labels.json", has_photo=False))[1] == [(None, "annotation")]
+
+
+def test_photos_of_a_merged_file_that_cannot_be_told_apart(taxonomy: Taxonomy) -> None:
+    same_id = merged(
+        (1, "2102_12_a.jpg"), (1, "2102_12_b.jpg"), (2, "2102_12_c.jpg"), annotations=[of(1), of(2)]
+    )
+    assert outcome(read(taxonomy, same_id, "labels.json", has_photo=False)) == (
+        [("2102_12_c", "crack")],
+        [("2102_12_a", "annotation"), ("2102_12_b", "annotation")],
+    )
+    same_name = merged((1, "2102_12_a.jpg"), (2, "2102_12_a.jpg"), annotations=[of(1), of(2)])
+    assert outcome(read(taxonomy, same_name, "labels.json", has_photo=False)) == (
+        [],
+        [("2102_12_a", "annotation")] * 2,
+    )
+
+
+def test_images_of_a_merged_file_without_a_name_or_an_id(taxonomy: Taxonomy) -> None:
+    content = merged(
+        (1, None),
+        "x",
+        (None, "2102_12_a.jpg"),
+        (None, "2101_12_b.jpg"),
+        ([1], "2102_12_c.jpg"),
+        annotations=[of(None)],
+    )
+    assert outcome(read(taxonomy, content, "labels.json", has_photo=False)) == (
+        [("2101_12_b", None)],
+        [
+            (None, "annotation"),
+            (None, "file_name"),
+            (None, "file_name"),
+            ("2102_12_a", "no_object"),
+            ("2102_12_c", "no_object"),
+        ],
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", {"annotations": 5}])
+def test_a_file_without_a_photo_of_its_name_that_cannot_be_read_is_of_no_photo(
+    taxonomy: Taxonomy, content: Any
+) -> None:
+    rows, (problem,) = read(taxonomy, content, "labels.json", has_photo=False)
+    assert rows == []
+    assert problem["photo_id"] is None
+
+
 # --- what cannot be used --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("reason", "content"),
     [
-        ("json", b""),
+        ("empty", b""),
+        ("json", b" "),
+        ("json", '{"images": "균열"}'.encode("cp949")),
+        ("json", '{"images": []}'.encode("utf-16")),
         ("json", b"\xff\xfe\x00 not UTF-8"),
         ("json", b'{"images": ['),
         ("json", b"[" * 100_000),
@@ -250,6 +478,21 @@ def test_a_photo_named_negative_may_still_show_something(taxonomy: Taxonomy) -> 
         ("box", label(annotation(bbox=None))),
         ("box", label(annotation(bbox=[]))),
         ("box", label(annotation(bbox=(1, 2, 3)))),
+        ("box", label(annotation(bbox="1,2,3,4"))),
+        ("box", label(annotation(bbox=(1, 2, 3, float("nan"))))),
+        ("box", label(annotation(bbox=(1, None, 3, 4), segmentation=POLYGON))),
+        ("box", label(annotation(bbox=None, segmentation=None))),
+        ("box", label(annotation(bbox=None, segmentation=[]))),
+        ("box", label(annotation(bbox=None, segmentation=[[]]))),
+        ("box", label(annotation(bbox=None, segmentation=[[1, 2, 3, 4]]))),
+        ("box", label(annotation(bbox=None, segmentation=[[1, 2, 3, 4, 5, 6, 7]]))),
+        ("box", label(annotation(bbox=None, segmentation=[[1, 2, 3], [4, 5, 6]]))),
+        ("box", label(annotation(bbox=None, segmentation=[[1, 2, 3, 4, 5, "6"]]))),
+        ("box", label(annotation(bbox=None, segmentation=[[1, 2, 3, 4, 5, None]]))),
+        ("box", label(annotation(bbox=None, segmentation=[[1, 2, 3, 4, 5, 6], {}]))),
+        ("box", label(annotation(bbox=None, segmentation={"counts": "abc", "size": [100, 200]}))),
+        ("box_degenerate", label(annotation(bbox=None, segmentation=[[1, 2, 1, 4, 1, 6]]))),
+        ("box_outside", label(annotation(bbox=None, segmentation=[[190, 2, 201, 4, 195, 6]]))),
         ("box", label(annotation(bbox=(1, 2, 3, "4")))),
         ("box", label(annotation(bbox=(1, 2, 3, True)))),
         ("box", label(annotation(bbox=(1, 2, 3, 1e300)))),
@@ -262,6 +505,8 @@ def test_a_photo_named_negative_may_still_show_something(taxonomy: Taxonomy) -> 
         ("unknown_value", label(annotation(attributes=KOREAN | {"location": "달"}))),
         ("unknown_value", label(annotation(attributes=KOREAN | {"quality": ["Good"]}))),
         ("unknown_value", label(annotation(attributes=KOREAN | {"material": {"a": 1}}))),
+        ("unknown_value", label(annotation(attributes=KOREAN | {"part": "19"}))),
+        ("unknown_value", label(annotation(attributes=KOREAN | {"part": 1.5}))),
         ("missing_value", label(annotation(attributes=without("tank_type")))),
         ("missing_value", label(annotation(attributes=KOREAN | {"location": "  "}))),
         ("missing_value", label(annotation(attributes=None))),
@@ -281,12 +526,6 @@ def test_a_part_that_nothing_tells_is_missing(taxonomy: Taxonomy) -> None:
 @pytest.mark.parametrize("name", ["a.json", "210_12_a.json", "2102-12-a.json", "2102_12.json"])
 def test_a_name_without_id_and_part_code(taxonomy: Taxonomy, name: str) -> None:
     assert reasons(taxonomy, label(annotation()), name) == ["file_name"]
-
-
-def test_a_label_without_photo(taxonomy: Taxonomy) -> None:
-    rows, rejected = LabelReader(taxonomy).read(ZIP, encoded(label(annotation())), None)
-    assert rows == []
-    assert [(r["file"], r["reason"]) for r in rejected] == [(ZIP, "label_without_photo")]
 
 
 def test_a_photo_of_which_one_object_is_lost_is_left_out(taxonomy: Taxonomy) -> None:
@@ -311,10 +550,19 @@ def test_deep_nesting_in_any_place_is_read_or_rejected(taxonomy: Taxonomy, depth
         assert (len(rows), len(rejected)) == (0, 1)
 
 
+def test_a_value_that_no_table_can_hold(taxonomy: Taxonomy) -> None:
+    content = json.dumps(label(annotation(attributes=KOREAN | {"material": "\ud800"}))).encode()
+    assert reasons(taxonomy, content) == ["unknown_value"]
+
+
 # --- any JSON at all ------------------------------------------------------------------------------------
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
-words = st.sampled_from(["2102_12_a", "C", "Inside", "Floor", "Coating", 2102, 2101, 2702, 100, 5, 0.5])
+names = st.sampled_from(["2102_12_a.jpg", "2102_12_b.JPG", "2101_12_c.png", "x", ""])
+ids = st.sampled_from([1, 2, "1", 1.0, None, True])
+words = st.sampled_from(
+    ["2102_12_a", "C", "Inside", "Floor", "Coating", 2102, 2101, 2702, 100, 5, 0.5, "\ud800"]
+)
 keys = st.sampled_from(
     [
         "images",
@@ -324,9 +572,19 @@ keys = st.sampled_from(
         "attributes",
         "category_id",
         "bbox",
+        "segmentation",
         "width",
         "height",
-        *KOREAN,
+        "file_name",
+        "id",
+        "image_id",
+        "categories",
+        "name",
+        "tank_type",
+        "location",
+        "sub_location",
+        "part",
+        "quality",
     ]
 )
 values = st.recursive(
@@ -334,33 +592,86 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(keys, inner, max_size=8),
     max_leaves=30,
 )
-labels = values | st.builds(
-    lambda image, annotations, more: more | {"images": [image], "annotations": annotations},
-    st.fixed_dictionaries({"width": words, "height": words}, optional=dict.fromkeys(KOREAN, values)),
-    st.lists(
-        st.fixed_dictionaries(
-            {"category_id": words, "bbox": st.lists(words, max_size=5)}, optional={"attributes": values}
-        )
-        | values,
-        max_size=3,
-    ),
-    st.dictionaries(keys, values, max_size=3),
+sides = st.sampled_from([100, 200, 300.0, 0, "200", None, 33])
+places = st.sampled_from([0, 10, 50.5, 99.9, 150, 250, -3, 0.1, 1e-9])
+boxes = st.lists(places, min_size=4, max_size=4) | st.none() | st.lists(words, max_size=5) | values
+metadata = st.just(KOREAN) | st.just(ENGLISH) | st.dictionaries(st.sampled_from([*KOREAN]), words) | values
+images = st.fixed_dictionaries({"id": ids, "file_name": names, "width": sides, "height": sides}) | values
+annotations = values | st.fixed_dictionaries(
+    {"image_id": ids, "category_id": st.sampled_from([2102, 2101, 2702, 1, 9999]), "bbox": boxes},
+    optional={
+        "attributes": metadata,
+        "segmentation": st.lists(st.lists(places, max_size=8), max_size=2) | values,
+    },
+)
+labels = values | st.fixed_dictionaries(
+    {"images": st.lists(images, max_size=4), "annotations": st.lists(annotations, max_size=5)},
+    optional={
+        "categories": st.just([{"id": 1, "name": "scratch"}]) | values,
+        "info": metadata,
+        "metadata": metadata,
+    },
 )
 
 
-@settings(max_examples=200, deadline=None)
-@given(content=labels, skip=st.booleans(), name=st.sampled_from(["2102_12_a", "2101_12_a", "x"]))
-def test_any_json_gives_rows_or_quarantine(taxonomy: Taxonomy, content: Any, skip: bool, name: str) -> None:
-    rows, rejected = read(taxonomy, json.dumps(content).encode(), f"z_도장.zip!/{name}.json", skip)
-    assert bool(rows) != bool(rejected)
+@settings(max_examples=500, deadline=None)
+@given(
+    content=labels,
+    skip=st.booleans(),
+    clip=st.booleans(),
+    has_photo=st.booleans(),
+    name=st.sampled_from(["2102_12_a", "2101_12_a", "x"]),
+)
+def test_any_json_gives_rows_or_refusals(
+    taxonomy: Taxonomy, content: Any, skip: bool, clip: bool, has_photo: bool, name: str
+) -> None:
+    reader = LabelReader(taxonomy, skip_boxless=skip, clip_boxes=clip)
+    rows, refused = reader.read(f"z_도장.zip!/{name}.json", json.dumps(content).encode(), has_photo)
+    taken, lost = {r["photo_id"] for r in rows}, {r["photo_id"] for r in refused}
+    assert not taken & lost
+    assert rows or refused
+    assert {r["reason"] for r in refused} <= REASONS.keys()
+    images = content.get("images") if isinstance(content, dict) else None
+    if isinstance(images, list) and len(images) > 1 and isinstance(content.get("annotations", []), list):
+        named = [i.get("file_name") if isinstance(i, dict) else None for i in images]
+        named = [n for n in named if isinstance(n, str) and n.strip() and n != "\ud800"]
+        assert taken | lost - {None} == {stem(n) for n in named}
+    elif has_photo:
+        assert taken | lost == {name}
     for row in rows:
+        json.dumps(row, ensure_ascii=False).encode()
         assert row["width"] >= 1
         if row["label"] is not None:
             assert row["x"] >= 0
-            assert row["w"] > 0
+            assert row["y"] >= 0
+            assert min(row["w"], row["h"]) > 0
             assert row["x"] + row["w"] <= row["width"]
             assert row["y"] + row["h"] <= row["height"]
+            assert clip or not row["clipped"]
             assert all(row[name] in taxonomy.fields[name].spellings.values() for name in KOREAN)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    x=st.floats(-100, 5000),
+    y=st.floats(-100, 5000),
+    w=st.floats(1e-3, 9000),
+    h=st.floats(1e-3, 9000),
+    width=st.integers(1, 5000),
+    height=st.integers(1, 5000),
+)
+def test_a_cut_box_is_inside_to_the_last_bit(
+    taxonomy: Taxonomy, x: float, y: float, w: float, h: float, width: int, height: int
+) -> None:
+    content = label(annotation(bbox=[x, y, w, h]), width=width, height=height)
+    rows, _ = read(taxonomy, content, clip_boxes=True)
+    meets = x < width and y < height and x + w > 0 and y + h > 0
+    assert bool(rows) == meets
+    for row in rows:
+        assert row["x"] >= 0
+        assert row["y"] >= 0
+        assert row["x"] + row["w"] <= width
+        assert row["y"] + row["h"] <= height
 
 
 @settings(max_examples=200, deadline=None)

@@ -402,12 +402,34 @@ def params() -> DataProcessingParams:
     )
 
 
+NOTHING = pd.DataFrame(columns=["file", "reason", "detail"], dtype="str")
+"""An empty quarantine."""
+
+
 def folder(root: Path, n_good: int, n_bad: int) -> AIHubFolder:
     files = {f"2102_12_{k}.jpg": b"" for k in range(n_good + n_bad)}
     files |= {f"2102_12_{k}.json": encoded(label(annotation())) for k in range(n_good)}
     files |= {f"2102_12_{n_good + k}.json": encoded(label(annotation(bbox=None))) for k in range(n_bad)}
     write(root, files)
     return AIHubFolder(root)
+
+
+class TestStopped:
+    def test_a_run_of_too_many_bad_files_leaves_tables_that_can_be_opened(
+        self, project: Path, tmp_path: Path
+    ) -> None:
+        raw = folder(tmp_path / "raw", 1, 9)
+        with pytest.raises(ValueError, match="9 of 10 photos"):
+            process(project, raw.root)
+        data_dir = tmp_path / "raw-data"
+        quarantine = pd.read_csv(data_dir / "02_intermediate/label_quarantine.csv")
+        assert Counter(quarantine["reason"]) == {"box": 9}
+        assert len(pd.read_parquet(data_dir / "02_intermediate/manifest.parquet")) == 1
+        assert not (data_dir / "04_feature").exists()
+        # What lies there now lets no later run pass.
+        parameters = {"data_dir": str(data_dir), "raw_dir": str(raw.root), "data_processing": SETTINGS}
+        with session(project, "test", **parameters) as again, pytest.raises(ValueError, match="9 of 10"):
+            again.run(pipeline_names=["data_processing"], only_missing_outputs=True)
 
 
 class TestNodes:
@@ -419,17 +441,25 @@ class TestNodes:
         assert quarantine.to_dict("records") == [
             {"file": "2102_12_9.json", "reason": "box", "detail": "four finite numbers expected, found None"}
         ]
+        assert nodes.taxonomy_of_data(taxonomy, manifest, quarantine, params).label_names
 
-    def test_more_is_an_error_that_counts_the_reasons_and_shows_one(
+    def test_more_is_an_error_that_counts_the_reasons_and_shows_ten_of_each(
         self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path
     ) -> None:
-        write(tmp_path, {f"a/2102_12_x{k}.jpg": b"" for k in range(6)})
-        expected = (
-            r"8 rejections for 16 photos, more than max_rejected_share=0\.1 allows "
-            r"\(photo_without_label 6, box 2\); the first: a/2102_12_x0\.jpg: no label file has this name"
-        )
-        with pytest.raises(ValueError, match=expected):
-            nodes.read_labels(folder(tmp_path, 8, 2), taxonomy, params)
+        write(tmp_path, {f"a/2102_12_x{k:02}.jpg": b"" for k in range(12)})
+        manifest, quarantine = nodes.read_labels(folder(tmp_path, 8, 2), taxonomy, params)
+        with pytest.raises(ValueError, match="14 of 22 photos") as caught:
+            nodes.taxonomy_of_data(taxonomy, manifest, quarantine, params)
+        first, *lines = str(caught.value).splitlines()
+        assert "max_rejected_share=0.1" in first
+        assert "label_quarantine.csv" in first
+        assert lines == [
+            "box, 2 times: not four finite numbers",
+            "  2102_12_8.json: four finite numbers expected, found None",
+            "  2102_12_9.json: four finite numbers expected, found None",
+            "photo_without_label, 12 times: no label has the photo's name",
+            *(f"  a/2102_12_x{k:02}.jpg: no label file has this name" for k in range(10)),
+        ]
 
     def test_repeated_files_are_no_reason_to_stop(
         self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path
@@ -437,11 +467,35 @@ class TestNodes:
         folder(tmp_path / "Training", 3, 0)
         folder(tmp_path / "Validation", 3, 0)
         manifest, quarantine = nodes.read_labels(AIHubFolder(tmp_path), taxonomy, params)
-        assert list(manifest["photo"]) == [f"Training/2102_12_{k}.jpg" for k in range(3)]
-        assert list(manifest["label_file"]) == [f"Training/2102_12_{k}.json" for k in range(3)]
         assert set(quarantine["reason"]) == {"duplicate"}
         assert len(quarantine) == 6
-        assert quarantine["file"].str.startswith("Validation/").all()
+        assert nodes.taxonomy_of_data(taxonomy, manifest, quarantine, params).label_names
+
+    def test_boxes_that_reach_outside_are_refused_or_cut(
+        self,
+        taxonomy: Taxonomy,
+        params: DataProcessingParams,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        files = {"2102_12_a.jpg": b"", "2102_12_a.json": encoded(label(annotation(bbox=(190, 90, 20, 5))))}
+        files |= {"2102_12_b.jpg": b"", "2102_12_b.json": encoded(label(annotation()))}
+        without = {k: v for k, v in ENGLISH.items() if k not in ("part", "quality")}
+        files |= {"2102_12_c.jpg": b"", "2102_12_c.json": encoded(label(annotation(attributes=without)))}
+        write(tmp_path, files)
+        caplog.set_level("INFO")
+        manifest, quarantine = nodes.read_labels(AIHubFolder(tmp_path), taxonomy, params)
+        assert list(manifest["photo_id"]) == ["2102_12_b", "2102_12_c"]
+        assert list(quarantine["reason"]) == ["box_outside"]
+        cutting = params.model_copy(update={"clip_boxes": True})
+        manifest, quarantine = nodes.read_labels(AIHubFolder(tmp_path), taxonomy, cutting)
+        assert manifest[["w", "clipped"]].to_numpy().tolist() == [[10.0, True], [30.0, False], [30.0, False]]
+        assert quarantine.empty
+        filled = "Filled: part:name 1, quality:id 1."
+        assert [record.getMessage() for record in caplog.records if record.name == nodes.__name__] == [
+            f"2 photos, 2 objects. {filled} Boxes cut: 0. Left out: box_outside 1.",
+            f"3 photos, 3 objects. {filled} Boxes cut: 1. Left out: none.",
+        ]
 
     def test_a_folder_without_photos(
         self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path
@@ -452,22 +506,28 @@ class TestNodes:
     def test_values_of_the_data_join_the_taxonomy_of_the_run(
         self, taxonomy: Taxonomy, params: DataProcessingParams
     ) -> None:
-        manifest = pd.DataFrame([{"label": "crack", **ENGLISH, "part": "Pipe", "material": None}])
-        grown = nodes.taxonomy_of_data(taxonomy, manifest, params)
+        manifest = pd.DataFrame(
+            [{"photo_id": "a", "label": "crack", **ENGLISH, "part": "Pipe", "material": None}]
+        )
+        grown = nodes.taxonomy_of_data(taxonomy, manifest, NOTHING, params)
         assert grown.choices("part") == (*taxonomy.choices("part"), "Pipe")
         assert grown.field_names == taxonomy.field_names
 
     def test_an_optional_field_that_some_objects_lack(
         self, taxonomy: Taxonomy, params: DataProcessingParams
     ) -> None:
-        rows = [{"label": "crack", **ENGLISH, "material": m} for m in ("SUS304", None, "SUS304")]
-        rows.append({"label": None, "material": None})  # a photo with nothing to report lacks nothing
+        rows = [
+            {"photo_id": "a", "label": "crack", **ENGLISH, "material": m} for m in ("SUS304", None, "SUS304")
+        ]
+        rows.append(
+            {"photo_id": "b", "label": None, "material": None}
+        )  # a photo with nothing to report lacks nothing
         asked = params.model_copy(update={"optional_fields": ("material",)})
         with pytest.raises(ValueError, match="optional_fields: 1 of 3 objects have no 'material'"):
-            nodes.taxonomy_of_data(taxonomy, pd.DataFrame(rows), asked)
+            nodes.taxonomy_of_data(taxonomy, pd.DataFrame(rows), NOTHING, asked)
         asked = params.model_copy(update={"optional_fields": ("colour",)})
         with pytest.raises(ValueError, match="no field 'colour'"):
-            nodes.taxonomy_of_data(taxonomy, pd.DataFrame(rows), asked)
+            nodes.taxonomy_of_data(taxonomy, pd.DataFrame(rows), NOTHING, asked)
 
     def test_a_sample_without_its_photo_is_an_error(self, taxonomy: Taxonomy, tmp_path: Path) -> None:
         split = pd.DataFrame([{"photo_id": "a", "split": "sft", "photo_label": None}])

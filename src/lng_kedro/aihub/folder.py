@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from lng_kedro.quarantine import Rejected
 
@@ -132,8 +132,9 @@ class AIHubFolder:
             here = Path(folder).relative_to(self.root)
             for name in sorted((*names, *files)):
                 if not is_utf8(name):
-                    shown = (here / name).as_posix().encode("utf-8", "backslashreplace").decode()
-                    listing.refuse("file_name", "is not UTF-8: convmv -f cp949 -t utf-8 renames", shown)
+                    shown = (here / os.fsencode(name).decode("cp949", "replace")).as_posix()
+                    detail = "its name is not UTF-8, shown as cp949: convmv -f cp949 -t utf-8 renames it"
+                    listing.refuse("file_name", detail, shown)
             names[:] = [n for n in sorted(names) if _is_shown(n) and _is_new(Path(folder, n), seen)]
             yield from ((here / name).as_posix() for name in files if _is_shown(name))
 
@@ -168,7 +169,7 @@ def stem(locator: str) -> str:
 
 def context(locator: str) -> str:
     """Folder and zip names of a locator, NFC, for what their Korean words tell."""
-    return _composed(str(PurePosixPath(locator.replace("\\", "/")).parent))
+    return _composed(locator.replace("\\", "/").rpartition("/")[0])
 
 
 def _composed(text: str) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lng_kedro.aihub.folder import AIHubFolder, stem
 from lng_kedro.aihub.labels import LabelReader, Row, refusal
-from lng_kedro.compute import Processes, parallel_map
+from lng_kedro.compute import Processes, Ray, parallel_map
 from lng_kedro.quarantine import QUARANTINE, Rejected
 
 CHUNK = 1024
@@ -19,7 +19,9 @@ _INTEGERS = ["photo_category_id", "width", "height", "category_id"]
 _BOX = ["x", "y", "w", "h"]
 
 
-def index_labels(raw: AIHubFolder, reader: LabelReader, n_jobs: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def index_labels(
+    raw: AIHubFolder, reader: LabelReader, compute: Processes | Ray
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Reads every label file and finds the photo that each belongs to.
 
     Of several files of one name the first is taken, in the order of their locators; a label file that is
@@ -28,7 +30,7 @@ def index_labels(raw: AIHubFolder, reader: LabelReader, n_jobs: int) -> tuple[pd
     Args:
         raw: the dataset.
         reader: of its label files.
-        n_jobs: processes; -1 means all cores.
+        compute: where label files are read.
 
     Returns:
         The manifest, and the quarantine: columns file, reason and detail. Every photo is in one of them.
@@ -42,9 +44,9 @@ def index_labels(raw: AIHubFolder, reader: LabelReader, n_jobs: int) -> tuple[pd
         raise ValueError(f"The raw dataset holds no photo: is --params raw_dir=PATH the right folder?{found}")
     photos: dict[str, str] = {}
     repeated = [photo for photo in listing.photos if photos.setdefault(stem(photo), photo) != photo]
-    rows, refused = _read(raw, reader, listing.labels, photos, n_jobs)
-    claims = _claims(rows, refused, listing.labels, photos)
-    manifest = rows.merge(claims.loc[claims["reason"].isna(), [*_CLAIM, "photo"]], on=_CLAIM)
+    manifest, refused = _read(raw, reader, listing.labels, photos, compute)
+    claims = _claims(manifest, refused, listing.labels, photos)
+    manifest = manifest.merge(claims.loc[claims["reason"].isna(), [*_CLAIM, "photo"]], on=_CLAIM)
     manifest.insert(1, "photo", manifest.pop("photo"))
     spoken_of = set(claims["photo_id"])
     unlabelled = [photo for name, photo in photos.items() if name not in spoken_of]
@@ -63,7 +65,11 @@ def index_labels(raw: AIHubFolder, reader: LabelReader, n_jobs: int) -> tuple[pd
 
 
 def _read(
-    raw: AIHubFolder, reader: LabelReader, labels: list[str], photos: Mapping[str, str], n_jobs: int
+    raw: AIHubFolder,
+    reader: LabelReader,
+    labels: list[str],
+    photos: Mapping[str, str],
+    compute: Processes | Ray,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows of the manifest that lack the photo's locator, and refusals."""
     items = [(label, stem(label) in photos) for label in labels]
@@ -71,9 +77,7 @@ def _read(
     work = partial(_read_chunk, raw, reader)
     parts = [
         _read_chunk(raw, reader, []),
-        *parallel_map(
-            work, chunks, len(chunks), Processes(engine="processes", workers=n_jobs), "Label files"
-        ),
+        *parallel_map(work, chunks, len(chunks), compute, "Label files"),
     ]
     rows, refused = zip(*parts, strict=True)
     return pd.concat(rows, ignore_index=True), pd.concat(refused, ignore_index=True)
@@ -132,12 +136,18 @@ def _of_claims(claims: pd.DataFrame) -> pd.DataFrame:
 
 def _of_refused(refused: pd.DataFrame, claims: pd.DataFrame) -> pd.DataFrame:
     """What the reader refused; it is named by the label file, or by the photo if that has another name."""
-    known = refused.merge(claims.drop(columns="reason"), on=_CLAIM, how="left")
-    mine = known["photo"].notna() & (known["taken"] == known["label_file"])
-    known = known[mine | known["photo_id"].isna()]
-    other = known["photo"].notna() & (known["own"] == False)  # noqa: E712  null where no photo is named
-    detail = known["detail"].where(~other, known["detail"] + " (in " + known["label_file"] + ")")
-    return known.assign(file=known["label_file"].where(~other, known["photo"]), detail=detail)[QUARANTINE]
+    known = refused.merge(claims[[*_CLAIM, "photo", "taken"]], on=_CLAIM, how="left")
+    known = known[
+        known["photo_id"].isna() | (known["photo"].notna() & (known["taken"] == known["label_file"]))
+    ]
+    foreign = known["photo"].notna() & (known["label_file"].map(stem) != known["photo_id"])
+    return pd.DataFrame(
+        {
+            "file": known["photo"].where(foreign, known["label_file"]),
+            "reason": known["reason"],
+            "detail": (known["detail"] + " (in " + known["label_file"] + ")").where(foreign, known["detail"]),
+        }
+    )
 
 
 def _rows(files: Iterable[str], reason: str, details: Iterable[str]) -> pd.DataFrame:

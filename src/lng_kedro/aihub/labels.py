@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple, TypeGuard
 
 from lng_kedro.aihub.folder import context, is_utf8, stem
@@ -175,14 +174,20 @@ class LabelReader:
 
     def _value(self, key: str, places: Sequence[Mapping[str, Any]]) -> tuple[str, None] | None:
         """What the label states of a field, in the taxonomy's spelling; None where it says nothing."""
-        stated = next((place[key] for place in places if not _blank(place.get(key))), None)
-        if stated is None:
+        for place in places:
+            stated = place.get(key)
+            if not _blank(stated):
+                break
+        else:
             return None
         value = None
-        if isinstance(stated, str | int) and is_utf8(text := str(stated)):
+        if isinstance(stated, str | int):
             known = self.taxonomy.fields[key]
-            # A field without listed values (material) takes what the data say.
-            value = known.spellings.get(_fold(text)) if known.values else text.strip()
+            text = str(stated)
+            if known.values:
+                value = known.spellings.get(_fold(text))
+            elif is_utf8(text):  # a field without listed values (material) takes what the data say
+                value = text.strip()
         if value is None:
             raise Rejected("unknown_value", f"{key} {stated!r:.80}: add it to the taxonomy")
         return value, None
@@ -192,7 +197,7 @@ class LabelReader:
         if key == "quality":
             return quality, "id"
         if key == "part":
-            if value := self._part_of_folders(file.locator.rpartition("/")[0]):
+            if value := self._part_of_folders(context(file.locator)):
                 return value, "zip"
             code = _PHOTO_NAME.match(photo.photo_id)
             if code and (value := self.taxonomy.fields["part"].spellings.get(code["part"])):
@@ -201,16 +206,16 @@ class LabelReader:
             return None, None
         raise Rejected("missing_value", f"{key} is nowhere in the label")
 
-    def _part_of_folders(self, folder: str) -> str | None:
+    def _part_of_folders(self, folders: str) -> str | None:
         """The part that the last word of a zip's or a folder's name tells, innermost first."""
-        if folder not in self._parts:
+        if folders not in self._parts:
             spellings = self.taxonomy.fields["part"].spellings
-            names = reversed(PurePosixPath(context(f"{folder}/")).parts)
+            names = reversed(folders.split("/"))
             words = (fold(name).removesuffix("!").removesuffix(".zip").rpartition("_")[2] for name in names)
             # A folder named by a date has no part code.
             found = (spellings[word] for word in words if word in spellings and not word.isdigit())
-            self._parts[folder] = next(found, None)
-        return self._parts[folder]
+            self._parts[folders] = next(found, None)
+        return self._parts[folders]
 
     def _says_nothing(self, annotation: Any) -> bool:
         """Some photos with nothing to report say so by an annotation with their own id."""

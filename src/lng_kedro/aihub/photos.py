@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from lng_kedro.aihub.folder import AIHubFolder
-from lng_kedro.compute import ComputeParams, parallel_map
+from lng_kedro.compute import Processes, Ray, parallel_map
 from lng_kedro.geometry import upright_size
 from lng_kedro.imaging import process_photo
 from lng_kedro.photo_journal import Outcome, PhotoFacts, PhotoJournal, key_of
@@ -47,7 +47,7 @@ class PhotoProcessor:
     stated: pd.DataFrame
     journal: PhotoJournal
     settings: PhotoSettings
-    compute: ComputeParams
+    compute: Processes | Ray
     max_rejected_share: float
     _seen: dict[str, Outcome] = field(default_factory=dict)
 

@@ -35,7 +35,7 @@ def read_labels(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Reads every label file: the manifest, and the quarantine of what cannot be used."""
     reader = LabelReader(taxonomy, params.boxless == "skip", params.clip_boxes)
-    manifest, quarantine = index_labels(raw, reader, params.compute.workers)
+    manifest, quarantine = index_labels(raw, reader, params.compute)
     filled: Counter[str] = Counter()
     for rules, count in manifest["filled"].value_counts().items():
         filled.update(dict.fromkeys(filter(None, str(rules).split(",")), count))

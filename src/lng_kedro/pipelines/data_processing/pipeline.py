@@ -27,7 +27,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.draw_photos,
-                inputs=["manifest", "params:taxonomy", "params:data_processing"],
+                inputs=["manifest", "taxonomy", "params:data_processing"],
                 outputs="draw",
                 name="draw_photos",
                 tags="split",
@@ -38,7 +38,7 @@ def create_pipeline() -> Pipeline:
                     "raw_annotations",
                     "manifest",
                     "draw",
-                    "params:taxonomy",
+                    "taxonomy",
                     "photo_journal",
                     "params:data_processing",
                 ],
@@ -48,7 +48,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.split_counts,
-                inputs=["manifest", "draw", "split", "params:taxonomy", "params:data_processing"],
+                inputs=["manifest", "draw", "split", "taxonomy", "params:data_processing"],
                 outputs="split_counts",
                 name="split_counts",
                 tags="images",

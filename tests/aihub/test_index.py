@@ -1,0 +1,373 @@
+"""Whole raw folders -> manifest and quarantine."""
+
+import json
+import unicodedata
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from lng_kedro.aihub import index
+from lng_kedro.aihub.folder import AIHubFolder, stem
+from lng_kedro.aihub.index import index_labels
+from lng_kedro.aihub.labels import LabelReader
+from lng_kedro.compute import Processes
+from lng_kedro.quarantine import REASONS
+from lng_kedro.taxonomy import Taxonomy
+from tests.raw import ENGLISH, KOREAN, annotation, encoded, label, write
+
+OF_PHOTOS = {"near_duplicate", "size_mismatch", "truncated", "too_large"}
+"""Reasons that only a photo's pixels give."""
+ORPHAN = annotation() | {"image_id": 99}
+
+
+def index_of(
+    root: Path, taxonomy: Taxonomy, n_jobs: int = 1, **options: bool
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    manifest, quarantine = index_labels(
+        AIHubFolder(root), LabelReader(taxonomy, **options), Processes(engine="processes", workers=n_jobs)
+    )
+    found = {stem(photo) for photo in AIHubFolder(root).photos()}
+    told = set(manifest["photo_id"])
+    assert found - told - {stem(file) for file in quarantine["file"]} == set()
+    return manifest, quarantine
+
+
+def table(quarantine: pd.DataFrame) -> list[tuple[str, str, str]]:
+    return list(quarantine[["file", "reason", "detail"]].itertuples(index=False, name=None))
+
+
+def places(manifest: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(manifest[["photo", "label_file"]].itertuples(index=False, name=None))
+
+
+def photos_and_labels(labels: dict[str, Any]) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Empty photos of those names, and their label files."""
+    contents = {f"{name}.json": c if isinstance(c, bytes) else encoded(c) for name, c in labels.items()}
+    return {f"{name}.jpg": b"" for name in labels}, contents
+
+
+# --- everything that can be wrong -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def spoiled(tmp_path: Path) -> Path:
+    """A raw folder in which each reason to leave something out occurs."""
+    photos, labels = photos_and_labels(
+        {
+            "2102_12_good": label(annotation(), annotation(bbox=(40, 50, 60, 50))),
+            "2102_12_twice": label(annotation()),
+            "2102_12_empty": b"",
+            "2102_12_json": b'{"images": [',
+            "2102_12_size": label(annotation(), width=None),
+            "crack": label(annotation()),
+            "2102_12_annotation": label(annotation(), "x"),
+            "2102_12_id": label(annotation(), annotation(9999)),
+            "2102_12_box": label(annotation(bbox=(1, 2, float("nan"), 4))),
+            "2102_12_flat": label(annotation(bbox=(1, 2, 0, 4))),
+            "2102_12_outside": label(annotation(bbox=(190, 90, 20, 10))),
+            "2702_12_boxless": label(annotation(2702, bbox=None)),
+            "2102_12_value": label(annotation(attributes=KOREAN | {"location": "달"})),
+            "2102_12_missing": label(annotation(attributes={"tank_type": "B"})),
+            "2102_12_nothing": label(),
+            "2102_12_unreadable": b"",
+        }
+    )
+    del labels["2102_12_unreadable.json"]
+    photos["2102_12_unlabelled.jpg"] = b""
+    labels["2102_12_alone.json"] = encoded(label(annotation()))
+    write(tmp_path / "Training/TS_균열_도장.zip", photos)
+    write(tmp_path / "Training/TL_균열_도장.zip", labels)
+    write(tmp_path / "Training/TS_half.zip.part0", {}) or (tmp_path / "Training/TS_half.zip.part0").touch()
+    write(
+        tmp_path / "Validation", {"2102_12_twice.jpg": b"", "2102_12_twice.json": b"{}", "broken.zip": b"x"}
+    )
+    write(tmp_path / "Validation/VS.zip", {"../2102_12_out.jpg": b""})
+    (tmp_path / "Training/2102_12_unreadable.json").symlink_to(tmp_path / "gone.json")
+    images = [{"id": k, "file_name": f"2102_12_m{k}.jpg", "width": 200, "height": 100} for k in (1, 2, 3)]
+    merged = {
+        "images": images,
+        "annotations": [*(annotation() | {"image_id": k} for k in (1, 2, 3)), ORPHAN],
+    }
+    merged["annotations"][1]["bbox"] = "wide"
+    write(tmp_path / "Merged", {"labels.json": encoded(merged), "2102_12_m1.jpg": b"", "2102_12_m2.jpg": b""})
+    return tmp_path
+
+
+def test_each_reason_row_by_row(spoiled: Path, taxonomy: Taxonomy) -> None:
+    manifest, quarantine = index_of(spoiled, taxonomy, skip_boxless=True)
+    zipped = "Training/TL_균열_도장.zip!/"
+    assert table(quarantine) == [
+        (
+            "Merged/2102_12_m2.jpg",
+            "box",
+            "four finite numbers expected, found 'wide' (in Merged/labels.json)",
+        ),
+        ("Merged/labels.json", "label_without_photo", "no photo has the name 2102_12_m3"),
+        ("Merged/labels.json", "annotation", f"belongs to no photo of the file: {ORPHAN!r:.80}"),
+        (
+            "Training/2102_12_unreadable.json",
+            "unreadable",
+            "cannot be read: No such file or directory",
+        ),
+        (
+            f"{zipped}2102_12_alone.json",
+            "label_without_photo",
+            "no photo has the name unused",
+        ),  # as its file_name says
+        (f"{zipped}2102_12_annotation.json", "annotation", "not an object: 'x'"),
+        (f"{zipped}2102_12_box.json", "box", "four finite numbers expected, found [1, 2, nan, 4]"),
+        (f"{zipped}2102_12_empty.json", "empty", "a label file of zero bytes"),
+        (f"{zipped}2102_12_flat.json", "box_degenerate", "[1, 2, 0, 4]"),
+        (f"{zipped}2102_12_id.json", "unknown_id", "category_id 9999"),
+        (f"{zipped}2102_12_json.json", "json", "Expecting value: line 1 column 13 (char 12)"),
+        (f"{zipped}2102_12_missing.json", "missing_value", "location is nowhere in the label"),
+        (f"{zipped}2102_12_nothing.json", "no_object", "id 2102 without annotations"),
+        (f"{zipped}2102_12_outside.json", "box_outside", "[190, 90, 20, 10] in 200 x 100"),
+        (f"{zipped}2102_12_size.json", "photo_size", "width None, height 100"),
+        (f"{zipped}2102_12_value.json", "unknown_value", "location '달': add it to the taxonomy"),
+        (f"{zipped}2702_12_boxless.json", "boxless", "category_id 2702 carries no boxes"),
+        (f"{zipped}crack.json", "file_name", "does not begin with an id and a part code"),
+        ("Training/TS_half.zip.part0", "archive", "put its parts together, or unpack it"),
+        (
+            "Training/TS_균열_도장.zip!/2102_12_unlabelled.jpg",
+            "photo_without_label",
+            "no label file has this name",
+        ),
+        (
+            "Validation/2102_12_twice.jpg",
+            "duplicate",
+            "Training/TS_균열_도장.zip!/2102_12_twice.jpg was taken",
+        ),
+        (
+            "Validation/2102_12_twice.json",
+            "duplicate",
+            f"2102_12_twice: {zipped}2102_12_twice.json was taken",
+        ),
+        ("Validation/VS.zip!/../2102_12_out.jpg", "unsafe_path", "leads out of the zip"),
+        ("Validation/broken.zip", "archive", "cannot be opened: File is not a zip file"),
+    ]
+    assert set(quarantine["reason"]) == REASONS.keys() - OF_PHOTOS
+    assert places(manifest) == [
+        ("Training/TS_균열_도장.zip!/2102_12_good.jpg", f"{zipped}2102_12_good.json"),
+        ("Training/TS_균열_도장.zip!/2102_12_good.jpg", f"{zipped}2102_12_good.json"),
+        ("Merged/2102_12_m1.jpg", "Merged/labels.json"),
+        ("Training/TS_균열_도장.zip!/2102_12_twice.jpg", f"{zipped}2102_12_twice.json"),
+    ]
+
+
+def test_workers_and_chunks_change_nothing(
+    spoiled: Path, taxonomy: Taxonomy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = index_of(spoiled, taxonomy)
+    monkeypatch.setattr(index, "CHUNK", 3)
+    for n_jobs in (1, 2):
+        for ours, theirs in zip(index_of(spoiled, taxonomy, n_jobs), expected, strict=True):
+            pd.testing.assert_frame_equal(ours, theirs)
+
+
+def test_a_damaged_member_is_told_and_the_others_are_read(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    photos, labels = photos_and_labels({f"2102_12_{k}": label(annotation()) for k in "ab"})
+    write(tmp_path, photos)
+    write(tmp_path / "TL.zip", labels)
+    content = (tmp_path / "TL.zip").read_bytes()
+    (tmp_path / "TL.zip").write_bytes(content.replace(b"[10, 20", b"[10, 21", 1))
+    manifest, quarantine = index_of(tmp_path, taxonomy)
+    assert table(quarantine) == [
+        (
+            "TL.zip!/2102_12_a.json",
+            "archive",
+            "cannot be read: Bad CRC-32 for file '2102_12_a.json'",
+        )
+    ]
+    assert list(manifest["photo_id"]) == ["2102_12_b"]
+
+
+def test_a_folder_without_photos(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    write(tmp_path, {"2102_12_a.json": b"{}", "TS.zip": b"x"})
+    with pytest.raises(ValueError, match=r"no photo.*raw_dir=PATH.*\nTS\.zip: archive, cannot be opened"):
+        index_of(tmp_path, taxonomy)
+
+
+# --- layouts --------------------------------------------------------------------------------------------
+
+
+def nfd(text: str) -> str:
+    return unicodedata.normalize("NFD", text)
+
+
+NAME = "1202_14_0a1b"
+CONTENT = label(
+    annotation(
+        1202, (10, 20, 30, 40), attributes={k: KOREAN[k] for k in ("tank_type", "location", "sub_location")}
+    )
+)
+DATA = "3.개방데이터/1.데이터/Training"
+
+
+@pytest.mark.parametrize(
+    ("photo", "label_file"),
+    [
+        (
+            f"{DATA}/01.원천데이터/TS_용접_용접블로우홀_조인트.zip",
+            f"{DATA}/02.라벨링데이터/TL_용접_용접블로우홀_조인트.zip",
+        ),
+        (
+            nfd(f"{DATA}/01.원천데이터/TS_용접_용접블루홀_조인트.zip"),
+            f"{DATA}/02.라벨링데이터/TL_용접_용접블루홀_조인트.zip",
+        ),
+        (
+            f"{DATA}/01.원천데이터/TS_용접_용접블로우홀_조인트.zip",
+            nfd(f"{DATA}/02.라벨링데이터/TL_용접_용접블로우홀_조인트.zip"),
+        ),
+        (f"{DATA}/01.원천데이터/TS", nfd(f"{DATA}/TL_용접_용접블로우홀_조인트")),
+        ("photos", "TL_용접_용접블로우홀_조인트.ZIP"),
+        ("TL_용접_용접블로우홀_조인트", "TL_용접_용접블로우홀_조인트"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".jpg", ".JPG", ".jpeg", ".png"])
+def test_where_photos_and_labels_lie(
+    taxonomy: Taxonomy, tmp_path: Path, photo: str, label_file: str, suffix: str
+) -> None:
+    write(tmp_path / photo, {f"{NAME}{suffix}": b""})
+    write(tmp_path / label_file, {f"{NAME}.json": encoded(CONTENT)})
+    manifest, quarantine = index_of(tmp_path, taxonomy)
+    assert table(quarantine) == []
+    (row,) = manifest.to_dict("records")
+    between = {path: "!/" if path.lower().endswith(".zip") else "/" for path in (photo, label_file)}
+    assert row == {
+        "photo_id": NAME,
+        "photo": f"{photo}{between[photo]}{NAME}{suffix}",
+        "label_file": f"{label_file}{between[label_file]}{NAME}.json",
+        "photo_category_id": 1202,
+        "width": 200,
+        "height": 100,
+        "category_id": 1202,
+        "label": "weld blowhole",
+        "x": 10.0,
+        "y": 20.0,
+        "w": 30.0,
+        "h": 40.0,
+        "box_source": "label",
+        "clipped": False,
+        **ENGLISH,
+        "part": "Joint",
+        "material": row["material"],
+        "filled": "part:zip,quality:id",
+    }
+    assert pd.isna(row["material"])
+
+
+def test_photos_and_labels_in_one_zip_deep_inside(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    members = {f"a/{nfd('균열_도장')}/{NAME}.JPG": b"", f"b/균열_도장/{NAME}.json": encoded(CONTENT)}
+    write(tmp_path / "x/y/all.zip", members)
+    manifest, quarantine = index_of(tmp_path, taxonomy)
+    assert table(quarantine) == []
+    assert manifest[["part", "filled"]].to_numpy().tolist() == [["Coating", "part:zip,quality:id"]]
+
+
+def test_names_of_either_unicode_form_are_one_name(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    write(tmp_path, {nfd("2102_12_균열.jpg"): b"", "2102_12_균열.json": encoded(label(annotation()))})
+    merged = [{"id": 1, "file_name": nfd("2102_12_홈.jpg"), "width": 200, "height": 100}]
+    merged.append({"id": 2, "file_name": "2101_12_선.jpg", "width": 200, "height": 100})
+    content = {"images": merged, "annotations": [annotation()]}
+    write(tmp_path, {"2102_12_홈.jpg": b"", nfd("2101_12_선.jpg"): b"", "merged.json": encoded(content)})
+    manifest, quarantine = index_of(tmp_path, taxonomy)
+    assert table(quarantine) == []
+    assert list(manifest["photo_id"]) == ["2101_12_선", "2102_12_균열", "2102_12_홈"]
+
+
+def test_one_merged_file_a_split(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    for split, first in (("Training", 0), ("Validation", 2)):
+        names = [f"2102_12_{k}" for k in range(first, first + 3)]
+        images = [
+            {"id": k, "file_name": f"{n}.JPG", "width": 200, "height": 100} for k, n in enumerate(names)
+        ]
+        annotations = [annotation(bbox=(k, 0, 10, 10)) | {"image_id": k} for k in (0, 1, 2, 2)]
+        content = {"images": images, "annotations": annotations}
+        write(tmp_path / split / "labels.zip", {"labels.json": encoded(content)})
+        write(tmp_path / split / "photos.zip", {f"{n}.JPG": b"" for n in names})
+    manifest, quarantine = index_of(tmp_path, taxonomy)
+    training, validation = ("Training/labels.zip!/labels.json", "Validation/labels.zip!/labels.json")
+    rows = manifest[["photo_id", "x", "label_file"]].to_numpy().tolist()
+    assert rows == [
+        ["2102_12_0", 0.0, training],
+        ["2102_12_1", 1.0, training],
+        ["2102_12_2", 2.0, training],
+        ["2102_12_2", 2.0, training],
+        ["2102_12_3", 1.0, validation],
+        ["2102_12_4", 2.0, validation],
+        ["2102_12_4", 2.0, validation],
+    ]
+    assert table(quarantine) == [
+        (validation, "duplicate", f"2102_12_2: {training} was taken"),
+        ("Validation/photos.zip!/2102_12_2.JPG", "duplicate", "Training/photos.zip!/2102_12_2.JPG was taken"),
+    ]
+
+
+def test_a_label_file_of_another_name_than_its_photo(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    content = label(annotation(bbox=None))
+    content["images"][0]["file_name"] = "2102_12_a.jpg"
+    write(tmp_path, {"2102_12_a.jpg": b"", "0001.json": encoded(content)})
+    manifest, quarantine = index_of(tmp_path, taxonomy)
+    assert table(quarantine) == [
+        ("2102_12_a.jpg", "box", "four finite numbers expected, found None (in 0001.json)")
+    ]
+    # The file that has the photo's name comes first, though it is the last in order.
+    write(tmp_path, {"2102_12_a.json": encoded(label(annotation()))})
+    manifest, quarantine = index_of(tmp_path, taxonomy)
+    assert places(manifest) == [("2102_12_a.jpg", "2102_12_a.json")]
+    assert table(quarantine) == [("0001.json", "duplicate", "2102_12_a: 2102_12_a.json was taken")]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_which_of_two_files_of_one_name_is_taken(taxonomy: Taxonomy, tmp_path: Path, reverse: bool) -> None:
+    names = [f"2102_12_{k}" for k in range(3)]
+    folders = ["Training/T", "Validation/V"]
+    for folder in reversed(folders) if reverse else folders:
+        photos, labels = photos_and_labels({n: label(annotation(bbox=(len(folder), 1, 2, 3))) for n in names})
+        write(tmp_path / f"{folder}S.zip", photos)
+        write(tmp_path / f"{folder}L.zip", labels)
+    manifest, quarantine = index_of(tmp_path, taxonomy)
+    assert places(manifest) == [(f"Training/TS.zip!/{n}.jpg", f"Training/TL.zip!/{n}.json") for n in names]
+    assert set(manifest["x"]) == {len("Training/T")}
+    assert [(file, reason) for file, reason, _ in table(quarantine)] == [
+        (f"Validation/V{kind}.zip!/{n}.{suffix}", "duplicate")
+        for kind, suffix in (("L", "json"), ("S", "jpg"))
+        for n in names
+    ]
+
+
+def test_boxes_that_were_cut_are_marked(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    names = {
+        "2102_12_a": label(annotation(bbox=(190, 90, 20, 10)), annotation(bbox=(1, 2, 3, 4))),
+        "2102_12_b": label(annotation(bbox=(200, 90, 20, 10))),
+        "2101_12_c": label(),
+    }
+    for folder in photos_and_labels(names):
+        write(tmp_path, folder)
+    manifest, quarantine = index_of(tmp_path, taxonomy, clip_boxes=True)
+    assert manifest[["photo_id", "w", "clipped"]].astype(object).fillna("").to_numpy().tolist() == [
+        ["2101_12_c", "", False],
+        ["2102_12_a", 3.0, False],
+        ["2102_12_a", 10.0, True],
+    ]
+    assert [(file, reason) for file, reason, _ in table(quarantine)] == [("2102_12_b.json", "box_outside")]
+
+
+def test_stored_and_deflated_zips_and_folders_give_the_same_rows(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    found = []
+    names = {f"2102_12_{k}": label(annotation(bbox=(k, 1, 2, 3))) for k in range(5)}
+    for number, compression in enumerate((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)):
+        root = tmp_path / str(number)
+        root.mkdir()
+        with zipfile.ZipFile(root / "all.zip", "w", compression) as archive:
+            for name, content in names.items():
+                archive.writestr(f"{name}.jpg", b"")
+                archive.writestr(f"{name}.json", json.dumps(content))
+        found.append(index_of(root, taxonomy)[0])
+    pd.testing.assert_frame_equal(found[0], found[1])
+    pd.testing.assert_frame_equal(found[0], found[2])
+    assert list(found[0]["x"]) == [0.0, 1.0, 2.0, 3.0, 4.0]
