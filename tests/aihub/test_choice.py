@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lng_kedro.aihub.choice import Choice, choose, choose_all
-from lng_kedro.aihub.split import SPLITS, Pool
+from lng_kedro.aihub.split import SPLITS, Pool, proportional
 from lng_kedro.photo_journal import Outcome, PhotoFacts
 from lng_kedro.quarantine import Rejected
 
@@ -148,10 +148,8 @@ def test_no_twins_in_two_splits_and_no_split_too_full(
         outcomes[str(k)] = BROKEN if broken else seen
     drawn = {"1": list(outcomes)[::2], "2": list(outcomes)[1::2]}
     pools = [pool("1", *wanted), pool("2", *wanted[::-1])]
-    for choice in (
-        choose(drawn, pools, Seen(outcomes), BITS),
-        choose_all(drawn, pools, Seen(outcomes), BITS),
-    ):
+    all_there_are = choose_all(drawn, pools, Seen(outcomes), BITS)
+    for choice in (choose(drawn, pools, Seen(outcomes), BITS), all_there_are):
         for a, b in combinations(choice.taken.values(), 2):
             distance = (int(a.facts.dhash, 16) ^ int(b.facts.dhash, 16)).bit_count()
             assert distance > BITS or a.split == b.split
@@ -160,5 +158,7 @@ def test_no_twins_in_two_splits_and_no_split_too_full(
         for of in pools:
             assert all(counts[of.name, s] <= of.wanted[s] for s in SPLITS)
             tried = [i for i in drawn[of.name] if i in choice.taken or i in choice.refused]
-            full = choice.found[of.name] == of.needed
-            assert full or tried == drawn[of.name] or choice.found[of.name] < of.needed
+            assert choice.found[of.name] == of.needed or tried == drawn[of.name] or choice is all_there_are
+    for of in pools:
+        shares = Counter(p.split for p in all_there_are.taken.values() if p.pool.name == of.name)
+        assert shares == +Counter(proportional(all_there_are.found[of.name], of.wanted) if of.needed else {})

@@ -78,7 +78,7 @@ def choose(drawn: Mapping[str, Sequence[str]], pools: Sequence[Pool], look: Look
     Args:
         drawn: pool -> its photos in the order drawn.
         pools: their photos wanted.
-        look: says what photos are; asked for some at a time, never twice for one.
+        look: says what photos are; asked for some at a time.
         near_bits: photos whose difference hashes differ in so many bits or fewer look alike.
     """
     choice = Choice()
@@ -113,18 +113,18 @@ def choose_all(
 
     Args: see `choose`.
     """
-    wanted = {pool.name: pool for pool in pools}
+    smaller = {pool.name: pool for pool in pools}
     broken: dict[str, Rejected] = {}
     while True:
-        choice = choose(drawn, list(wanted.values()), look, near_bits)
+        choice = choose(drawn, list(smaller.values()), look, near_bits)
         found = choice.found
-        short = [pool for pool in wanted.values() if found[pool.name] < pool.needed]
+        short = [pool for pool in pools if found[pool.name] < smaller[pool.name].needed]
         broken |= {i: r for i, r in choice.refused.items() if r.reason not in LEFT_OUT}
         if not short:
             return replace(choice, refused=broken | choice.refused)
         # Fewer places may part photos that look alike, so that fewer can be taken: until all fits.
         for pool in short:
-            wanted[pool.name] = replace(pool, wanted=proportional(found[pool.name], pool.wanted))
+            smaller[pool.name] = replace(pool, wanted=proportional(found[pool.name], pool.wanted))
 
 
 def _taken(
