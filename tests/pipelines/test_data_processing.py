@@ -29,7 +29,7 @@ SETTINGS = {
     "per_label": {"sft": 2, "grpo": 1, "test": 1},
     "good_share": 0.3,
     "negative_share": 0.1,
-    "n_jobs": 1,
+    "compute": {"engine": "processes", "workers": 1},
 }
 SPLITS = ("sft", "grpo", "test")
 
@@ -96,6 +96,11 @@ def process(project: Path, raw_dir: Path, **settings: Any) -> Path:
     with session(project, "test", **parameters) as kedro_session:
         kedro_session.run(pipeline_names=["data_processing"])
     return data_dir
+
+
+def contents(data_dir: Path) -> dict[str, bytes]:
+    """Every file of every layer."""
+    return {str(f.relative_to(data_dir)): f.read_bytes() for f in data_dir.glob("0*/**/*") if f.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +204,7 @@ class TestPipeline:
     ) -> None:
         per_label = ",".join(f"data_processing.per_label.{s}={n}" for s, n in SETTINGS["per_label"].items())
         given = f"data_dir={tmp_path},raw_dir={raw_dir},"
-        given += "data_processing.n_jobs=1,data_processing.negative_share=0.1"
+        given += "data_processing.compute.workers=1,data_processing.negative_share=0.1"
         code = (
             "import sys; from pathlib import Path; from kedro.framework.cli.cli import KedroCLI\n"
             "from kedro.framework.startup import bootstrap_project; bootstrap_project(Path.cwd())\n"
@@ -225,14 +230,22 @@ class TestPipeline:
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.endswith("heavy: []\n")
-        ours, theirs = (
-            {str(f.relative_to(d)): f.read_bytes() for f in d.glob("0*/**/*") if f.is_file()}
-            for d in (data_dir, tmp_path)
-        )
+        ours, theirs = contents(data_dir), contents(tmp_path)
         assert ours.keys() == theirs.keys()
         assert [name for name in ours if ours[name] != theirs[name]] == []
         assert len(ours) > 70
         assert mlflow_runs(data_dir) == mlflow_runs(tmp_path) == 1
+
+    @pytest.mark.parametrize(
+        "compute", [{"engine": "processes", "workers": 2}, {"engine": "ray", "address": "local"}]
+    )
+    def test_wherever_photos_are_processed_the_bytes_are_the_same(
+        self, project: Path, raw_dir: Path, data_dir: Path, tmp_path: Path, compute: dict[str, Any]
+    ) -> None:
+        (tmp_path / "raw").symlink_to(raw_dir)
+        theirs = contents(process(project, tmp_path / "raw", compute=compute))
+        assert theirs == contents(data_dir)
+        assert len(theirs) > 70
 
 
 class TestOptions:
@@ -265,7 +278,7 @@ class TestOptions:
 def params() -> DataProcessingParams:
     content = yaml.safe_load((ROOT / "conf/base/parameters/data_processing.yml").read_text(encoding="utf-8"))
     return DataProcessingParams.model_validate(
-        content["data_processing"] | {"n_jobs": 1, "max_rejected_share": 0.1}
+        content["data_processing"] | {"compute": SETTINGS["compute"], "max_rejected_share": 0.1}
     )
 
 

@@ -113,7 +113,7 @@ def resize_photos(
     """Decodes, squeezes and encodes the chosen photos, in parallel; yields some at a time."""
     chosen = manifest.drop_duplicates("photo_id").merge(split[["photo_id"]], on="photo_id")
     work = partial(_resize, raw, PROCESSED_SIZE, params.jpeg_quality, params.max_pixels)
-    jpegs = parallel_map(work, chosen["photo"], len(chosen), params.n_jobs, "Photos")
+    jpegs = parallel_map(work, chosen["photo"], len(chosen), params.compute, "Photos")
     chunk: dict[str, bytes] = {}
     for photo_id, jpeg in zip(chosen["photo_id"], jpegs, strict=True):
         chunk[photo_id] = jpeg

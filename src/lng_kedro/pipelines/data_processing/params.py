@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from lng_kedro.compute import ComputeParams
 from lng_kedro.params import Params
 
 
@@ -27,4 +28,4 @@ class DataProcessingParams(Params):
     max_rejected_share: float = Field(ge=0, le=1)
     jpeg_quality: int = Field(ge=1, le=95)
     max_pixels: int = Field(gt=0)
-    n_jobs: int
+    compute: ComputeParams
