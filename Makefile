@@ -41,7 +41,7 @@ base-model: $(READY)  ## remakes models/tiny_qwen2_5_vl from its recipe (more th
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,baselines,viz,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,baselines,viz,cluster,dev]'
 	touch $@
 
 # Beside the environment: on a CPU only tests can use it, and it would slow every start. Of what it depends on, the

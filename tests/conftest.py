@@ -1,6 +1,8 @@
 """What all tests share."""
 
 import json
+import os
+import secrets
 import shutil
 import sys
 from pathlib import Path
@@ -18,6 +20,8 @@ from lng_kedro.vlm.spec import VlmParams
 from tests.checkpoints import make_checkpoint
 
 ROOT = Path(__file__).parents[1]
+# `import ray` reads these: clusters of the tests obey the tests alone, and put no token into the home folder
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 # Unsloth and bitsandbytes, which `make test` installs beside the environment.
 UNSLOTH = ROOT / ".venv/unsloth"
 sys.path.append(str(UNSLOTH))

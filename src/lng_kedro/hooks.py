@@ -17,6 +17,7 @@ from kedro.io import CatalogProtocol, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from kedro.validation.exceptions import ParameterValidationError
 
+from lng_kedro.compute import ComputeStopped
 from lng_kedro.detectors.train import work_folder
 from lng_kedro.processes import rank, world_size
 from lng_kedro.tracking import register_adapter
@@ -143,7 +144,7 @@ class StopHooks:
     @hook_impl(trylast=True)
     def on_pipeline_error(self, error: Exception) -> None:
         """Kedro prints a `ClickException` as one sentence."""
-        if isinstance(error, TrainingStopped | EvaluationStopped):
+        if isinstance(error, TrainingStopped | EvaluationStopped | ComputeStopped):
             raise click.ClickException(str(error)) from error
 
 

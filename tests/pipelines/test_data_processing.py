@@ -53,10 +53,6 @@ CRACK_REPORT = (
 )
 
 
-def outputs(data_dir: Path) -> dict[str, bytes]:
-    return {str(f.relative_to(data_dir)): f.read_bytes() for f in data_dir.glob("0*/**/*") if f.is_file()}
-
-
 def write_raw(
     root: Path, taxonomy: Taxonomy, cracks: int = 4, reverse: bool = False, **attributes: str
 ) -> Path:
@@ -107,6 +103,11 @@ def process(project: Path, raw_dir: Path, **settings: Any) -> Path:
     with session(project, "test", **parameters) as kedro_session:
         kedro_session.run(pipeline_names=["data_processing"])
     return data_dir
+
+
+def contents(data_dir: Path) -> dict[str, bytes]:
+    """Every file of every layer."""
+    return {str(f.relative_to(data_dir)): f.read_bytes() for f in data_dir.glob("0*/**/*") if f.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +211,7 @@ class TestPipeline:
     ) -> None:
         per_label = ",".join(f"data_processing.per_label.{s}={n}" for s, n in SETTINGS["per_label"].items())
         given = f"data_dir={tmp_path},raw_dir={raw_dir},"
-        given += "data_processing.compute.workers=2,data_processing.negative_share=0.1"
+        given += "data_processing.compute.workers=1,data_processing.negative_share=0.1"
         code = (
             "import sys; from pathlib import Path; from kedro.framework.cli.cli import KedroCLI\n"
             "from kedro.framework.startup import bootstrap_project; bootstrap_project(Path.cwd())\n"
@@ -236,18 +237,29 @@ class TestPipeline:
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.endswith("heavy: []\n")
-        ours, theirs = (outputs(d) for d in (data_dir, tmp_path))
+        ours, theirs = contents(data_dir), contents(tmp_path)
         assert ours.keys() == theirs.keys()
         assert [name for name in ours if ours[name] != theirs[name]] == []
         assert len(ours) > 70
         assert mlflow_runs(data_dir) == mlflow_runs(tmp_path) == 1
+
+    @pytest.mark.parametrize(
+        "compute", [{"engine": "processes", "workers": 2}, {"engine": "ray", "address": "local"}]
+    )
+    def test_wherever_photos_are_processed_the_bytes_are_the_same(
+        self, project: Path, raw_dir: Path, data_dir: Path, tmp_path: Path, compute: dict[str, Any]
+    ) -> None:
+        (tmp_path / "raw").symlink_to(raw_dir)
+        theirs = contents(process(project, tmp_path / "raw", compute=compute))
+        assert theirs == contents(data_dir)
+        assert len(theirs) > 70
 
     def test_the_order_of_files_changes_nothing(
         self, project: Path, raw_dir: Path, data_dir: Path, taxonomy: Taxonomy, tmp_path: Path
     ) -> None:
         write_raw(tmp_path / "raw", taxonomy, reverse=True)
         other = process(project, tmp_path / "raw")
-        ours, theirs = (outputs(d) for d in (data_dir, other))
+        ours, theirs = (contents(d) for d in (data_dir, other))
         assert ours.keys() == theirs.keys()
         assert [name for name in ours if ours[name] != theirs[name]] == []
 
@@ -271,7 +283,7 @@ class TestPipeline:
         parameters = {"data_dir": str(folder), "raw_dir": str(raw_dir), "data_processing": SETTINGS}
         with session(project, "test", **parameters) as kedro_session:
             kedro_session.run(pipeline_names=["data_processing"], tags=["images", "samples"])
-        ours, theirs = (outputs(d) for d in (data_dir, folder))
+        ours, theirs = (contents(d) for d in (data_dir, folder))
         assert ours.keys() == theirs.keys()
         assert [name for name in ours if ours[name] != theirs[name]] == []
 
