@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.Image import Resampling, Transpose
 
 from lng_kedro.quarantine import Rejected
@@ -76,6 +76,8 @@ def process_photo(photo: bytes, size: int, quality: int, max_pixels: int) -> Pro
                 raise Rejected("truncated", "its data end before its last row of pixels")
     except (Rejected, MemoryError):
         raise
+    except UnidentifiedImageError as error:  # its text names a place in memory, another in each run
+        raise Rejected(_reason(photo, error), "no form of photo that Pillow knows") from error
     except Exception as error:  # Pillow's decoders raise whatever goes wrong in them, struct.error for one
         raise Rejected(_reason(photo, error), f"{type(error).__name__}: {error}") from error
     if orientation in _TURN:
