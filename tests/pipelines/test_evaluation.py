@@ -11,7 +11,7 @@ from lng_kedro.pipelines.evaluation import nodes
 from lng_kedro.pipelines.evaluation.params import EvaluationParams, StageParams
 from lng_kedro.pipelines.evaluation.schemas import Predictions
 from lng_kedro.pipelines.reporting import nodes as reporting
-from lng_kedro.pipelines.reporting.params import ReportingParams
+from lng_kedro.pipelines.reporting.params import Given, ReportingParams
 from lng_kedro.tables import PaperParams
 from lng_kedro.vlm.answers import adapter_hash
 from lng_kedro.vlm.generate import Answer
@@ -150,10 +150,10 @@ def test_comparisons_pair_all_stages(test_split, photos, taxonomy):
 def test_a_command_names_model_and_data():
     assert (
         REPORTING.command_of("gemma", "ablation")
-        == "kedro run --env x --pipeline ablation --params model=gemma"
+        == "kedro run --env x --pipelines ablation --params model=gemma"
     )
-    given = REPORTING.model_copy(update={"given": {"data_dir": "/mnt/a", "raw_dir": None}})
-    assert given.command_of("gemma", None) == "kedro run --env x --params model=gemma,data_dir=/mnt/a"
+    given = REPORTING.model_copy(update={"given": Given(data_dir="/mnt/a b")})
+    assert given.command_of("gemma", None) == "kedro run --env x --params 'model=gemma,data_dir=/mnt/a b'"
 
 
 def test_scores_go_with_their_objects(taxonomy, vlm_params):
