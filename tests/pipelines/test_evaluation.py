@@ -13,6 +13,7 @@ from lng_kedro.pipelines.evaluation.schemas import Predictions
 from lng_kedro.pipelines.reporting import nodes as reporting
 from lng_kedro.pipelines.reporting.params import ReportingParams
 from lng_kedro.tables import PaperParams
+from lng_kedro.vlm.answers import adapter_hash
 from lng_kedro.vlm.generate import Answer
 from lng_kedro.vlm.load import load_vlm
 
@@ -43,6 +44,7 @@ def predictions_of(texts, test_split, photos, taxonomy, objects="[]", valid_json
             "schema_true": valid_json,
             "n_tokens": 1,
             "finished": True,
+            "adapter_sha256": adapter_hash(None),
             "photos_sha256": photos.hash_of_all(test_split["photo_id"]),
             "taxonomy_sha256": taxonomy.digest,
         }
@@ -53,6 +55,7 @@ def test_predictions_of_an_untuned_model(test_split, photos, taxonomy, vlm_param
     found = nodes.predict(test_split, photos, taxonomy, vlm_params, params, STAGE)
     Predictions.validate(found)
     assert found["photo_id"].tolist() == test_split["photo_id"].tolist()
+    assert set(found["adapter_sha256"]) == {adapter_hash(None)}
     document, tracked, results = nodes.score(found, test_split, photos, taxonomy, params, STAGE)
     assert tracked["sft/map_50"] == {"value": document["metrics"]["map_50"], "step": 0}
     assert len(results) == sum(len(json.loads(objects)) for objects in found["objects"])
