@@ -58,8 +58,9 @@ def index_labels(raw: AIHubFolder, reader: LabelReader, n_jobs: int) -> tuple[pd
         _rows("duplicate", ((label, f"{name}: {taken[name]} was taken") for name, label in spare)),
         _of_refused(refused, taken, photos),
     ]
-    manifest = manifest[_is_taken(manifest, taken) & manifest["photo_id"].isin(photos)]
-    manifest.insert(1, "photo", manifest["photo_id"].map(photos).astype("str"))
+    manifest = manifest[_is_taken(manifest, taken, photos)]
+    places = [photos[name] for name in manifest["photo_id"]]
+    manifest.insert(1, "photo", pd.Series(places, index=manifest.index, dtype="str"))
     quarantine = pd.concat(left_out, ignore_index=True).astype("str")
     return (
         manifest.sort_values(["photo_id", "y", "x"], ignore_index=True),
@@ -117,23 +118,21 @@ def _label_of_each_photo(
     return taken, others
 
 
-def _is_taken(table: pd.DataFrame, taken: Mapping[str, str]) -> "pd.Series[bool]":
-    return table["photo_id"].map(taken) == table["label_file"]
+def _is_taken(table: pd.DataFrame, taken: Mapping[str, str], photos: Mapping[str, str]) -> "pd.Series[bool]":
+    pairs = zip(table["photo_id"], table["label_file"], strict=True)
+    mine = [name in photos and taken[name] == label for name, label in pairs]
+    return pd.Series(mine, index=table.index, dtype="bool")
 
 
 def _of_refused(refused: pd.DataFrame, taken: Mapping[str, str], photos: Mapping[str, str]) -> pd.DataFrame:
     """What the reader refused; it is named by the label file, or by the photo if that has another name."""
-    photo = refused["photo_id"].map(photos)
-    kept = refused["photo_id"].isna() | (photo.notna() & _is_taken(refused, taken))
-    foreign = photo.notna() & (refused["label_file"].map(stem) != refused["photo_id"])
-    told = refused["detail"] + " (in " + refused["label_file"] + ")"
-    return pd.DataFrame(
-        {
-            "file": photo.where(foreign, refused["label_file"]),
-            "reason": refused["reason"],
-            "detail": told.where(foreign, refused["detail"]),
-        }
-    )[kept]
+    refused = refused[refused["photo_id"].isna() | _is_taken(refused, taken, photos)]
+    rows = []
+    for name, label, reason, detail in refused[_REFUSED].itertuples(index=False, name=None):
+        foreign = name in photos and name != stem(label)
+        told = f"{detail} (in {label})" if foreign else detail
+        rows.append(Rejected(reason, told).row(photos[name] if foreign else label))
+    return pd.DataFrame(rows, columns=QUARANTINE)
 
 
 def _rows(reason: str, files: Iterable[tuple[str, str]]) -> pd.DataFrame:
