@@ -11,6 +11,7 @@ what the JPEG written loses in either case. Then photos from disk by two process
 
 import io
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -20,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from lng_kedro.aihub.scenes import render_photo
+from lng_kedro.compute import Processes, parallel_map
 from lng_kedro.geometry import PROCESSED_SIZE
 from lng_kedro.imaging import process_photo, squeezed
 from lng_kedro.taxonomy import load_taxonomy
@@ -31,6 +33,7 @@ MAX_PIXELS = 100_000_000
 PHOTOS = 6
 ROUNDS = 30
 FROM_DISK = 400
+FROM_DISK_ROUNDS = 5
 
 
 def rendered() -> list[bytes]:
@@ -53,6 +56,10 @@ def decoded(jpeg: bytes) -> Image.Image:
 
 def ours(photo: bytes) -> bytes:
     return process_photo(photo, PROCESSED_SIZE, QUALITY, MAX_PIXELS).jpeg
+
+
+def from_disk(file: Path) -> bytes:
+    return ours(file.read_bytes())
 
 
 def full_size(photo: bytes) -> bytes:
@@ -112,5 +119,25 @@ def one_photo() -> None:
         print(f"  the JPEG of {way.__name__}: {least(written, wanted):.1f} dB")
 
 
+def many_photos() -> None:
+    """Photos from disk through the map of data_processing, by turns with one process and with two."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{k}.jpg" for k in range(FROM_DISK)]
+        photos = rendered()
+        for k, file in enumerate(files):
+            file.write_bytes(photos[k % len(photos)])
+        taken: dict[int, list[float]] = {1: [], 2: []}
+        for _ in range(1 + FROM_DISK_ROUNDS):  # the first starts the processes
+            for workers, times in taken.items():
+                start = time.perf_counter()
+                compute = Processes(engine="processes", workers=workers)
+                for _ in parallel_map(from_disk, files, len(files), compute, f"{workers} at work"):
+                    pass
+                times.append(time.perf_counter() - start)
+    one, two = (statistics.median(times[1:]) for times in taken.values())
+    print(f"{FROM_DISK} photos from disk: one process {one:.1f} s, two {two:.1f} s, ratio {one / two:.2f}")
+
+
 if __name__ == "__main__":
     one_photo()
+    many_photos()

@@ -1,7 +1,6 @@
 """The real command: killed, interrupted, and on two processes."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -35,24 +34,16 @@ def finish(arguments: list[str]) -> str:
 
 
 def stop(arguments: list[str], reached: Callable[[], object], number: signal.Signals) -> tuple[int, str]:
-    """Starts a command, and sends it a signal when it has got so far; SIGKILL takes its workers along."""
+    """Starts a command, and sends it a signal when it has got so far; waits for its processes too."""
     process = subprocess.Popen(
-        arguments,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
+        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     deadline = time.monotonic() + 300
     while not reached():
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0][-3000:]
         time.sleep(0.02)
-    if number == signal.SIGKILL:
-        os.killpg(process.pid, number)
-    else:
-        process.send_signal(number)
-    said, _ = process.communicate()
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)  # until the last that could write has ended
     return process.returncode, said
 
 

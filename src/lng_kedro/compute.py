@@ -3,6 +3,8 @@
 import logging
 import os
 import socket
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -115,7 +117,7 @@ def _on_processes(
     function: Callable[[In], Out], items: Iterable[In], total: int, workers: int
 ) -> Iterator[Out]:
     # joblib's own processes, without its Parallel, which works ahead however slowly results are taken.
-    pool = get_reusable_executor(max_workers=workers)
+    pool = get_reusable_executor(max_workers=workers, initializer=_end_with, initargs=(os.getpid(),))
     try:
         yield from _in_order(
             lambda chunk: pool.submit(_each, function, chunk),
@@ -129,6 +131,17 @@ def _on_processes(
             "A process was killed, perhaps for want of memory. The same command goes on where this one "
             "stopped; fewer processes need less memory: --params data_processing.compute.workers=1"
         ) from error
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process when its parent is gone: one that was killed could not tell it to."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _on_ray(function: Callable[[In], Out], items: Iterable[In], total: int, address: str) -> Iterator[Out]:

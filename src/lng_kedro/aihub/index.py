@@ -10,7 +10,7 @@ from lng_kedro.aihub.labels import LabelReader, Row, refusal
 from lng_kedro.compute import Processes, Ray, parallel_map
 from lng_kedro.quarantine import QUARANTINE, Rejected
 
-CHUNK = 1024
+CHUNK = 512
 """Label files that a process reads at a time."""
 
 _REFUSED = ["photo_id", "label_file", "reason", "detail"]
@@ -45,18 +45,23 @@ def index_labels(
     photos: dict[str, str] = {}
     repeated = [photo for photo in listing.photos if photos.setdefault(stem(photo), photo) != photo]
     manifest, refused = _read(raw, reader, listing.labels, photos, compute)
-    claims = _claims(manifest, refused, listing.labels, photos)
-    manifest = manifest.merge(claims.loc[claims["reason"].isna(), [*_CLAIM, "photo"]], on=_CLAIM)
-    manifest.insert(1, "photo", manifest.pop("photo"))
-    spoken_of = set(claims["photo_id"])
-    unlabelled = [photo for name, photo in photos.items() if name not in spoken_of]
+    taken, others = _label_of_each_photo([manifest, refused], listing.labels)
+    unlabelled = [photo for name, photo in photos.items() if name not in taken]
+    lone = {(name, label) for name, label in (*taken.items(), *others) if name not in photos}
+    spare = [(name, label) for name, label in others if name in photos]
     left_out = [
         pd.DataFrame(listing.problems, columns=QUARANTINE),
-        _rows(repeated, "duplicate", (f"{photos[stem(photo)]} was taken" for photo in repeated)),
-        _rows(unlabelled, "photo_without_label", ("no label file has this name" for _ in unlabelled)),
-        _of_claims(claims),
-        _of_refused(refused, claims),
+        _rows("duplicate", ((photo, f"{photos[stem(photo)]} was taken") for photo in repeated)),
+        _rows("photo_without_label", ((photo, "no label file has this name") for photo in unlabelled)),
+        _rows(
+            "label_without_photo", ((label, f"no photo has the name {name}") for name, label in sorted(lone))
+        ),
+        _rows("duplicate", ((label, f"{name}: {taken[name]} was taken") for name, label in spare)),
+        _of_refused(refused, taken, photos),
     ]
+    manifest = manifest[_is_taken(manifest, taken, photos)]
+    places = [photos[name] for name in manifest["photo_id"]]
+    manifest.insert(1, "photo", pd.Series(places, index=manifest.index, dtype="str"))
     quarantine = pd.concat(left_out, ignore_index=True).astype("str")
     return (
         manifest.sort_values(["photo_id", "y", "x"], ignore_index=True),
@@ -104,52 +109,41 @@ def _read_chunk(
     return frame.astype(types), pd.DataFrame(refused, columns=_REFUSED).astype("str")
 
 
-def _claims(
-    rows: pd.DataFrame, refused: pd.DataFrame, labels: list[str], photos: Mapping[str, str]
-) -> pd.DataFrame:
-    """One row a photo and label file that speaks of it: photo, own (has its name), reason not to take it."""
-    claims = pd.concat([rows[_CLAIM], refused[_CLAIM].dropna()]).drop_duplicates()
-    claims["photo"] = claims["photo_id"].map(photos).astype("str")
-    claims["own"] = claims["label_file"].map(stem) == claims["photo_id"]
-    claims["order"] = claims["label_file"].map({label: k for k, label in enumerate(labels)})
-    claims = claims.sort_values(["own", "order"], ascending=[False, True], ignore_index=True)
-    claims["taken"] = claims.groupby("photo_id")["label_file"].transform("first")
-    claims["reason"] = pd.Series(None, index=claims.index, dtype="str")
-    claims.loc[claims["taken"] != claims["label_file"], "reason"] = "duplicate"
-    claims.loc[claims["photo"].isna(), "reason"] = "label_without_photo"
-    return claims
-
-
-def _of_claims(claims: pd.DataFrame) -> pd.DataFrame:
-    """Labels of no photo, and labels of photos that another label file has spoken of."""
-    lone = claims[claims["reason"] == "label_without_photo"]
-    repeated = claims[claims["reason"] == "duplicate"]
-    names = [f"no photo has the name {name}" for name in lone["photo_id"]]
-    others = [f"{name}: {label} was taken" for name, label in repeated[["photo_id", "taken"]].to_numpy()]
-    return pd.concat(
-        [
-            _rows(lone["label_file"], "label_without_photo", names),
-            _rows(repeated["label_file"], "duplicate", others),
-        ]
-    )
-
-
-def _of_refused(refused: pd.DataFrame, claims: pd.DataFrame) -> pd.DataFrame:
-    """What the reader refused; it is named by the label file, or by the photo if that has another name."""
-    known = refused.merge(claims[[*_CLAIM, "photo", "taken"]], on=_CLAIM, how="left")
-    known = known[
-        known["photo_id"].isna() | (known["photo"].notna() & (known["taken"] == known["label_file"]))
+def _label_of_each_photo(
+    tables: Iterable[pd.DataFrame], labels: list[str]
+) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """Photo's name -> the label file that is taken, and the other (name, label file) that speak of it."""
+    place = {label: number for number, label in enumerate(labels)}
+    claims = {
+        claim for table in tables for claim in table[_CLAIM].dropna().itertuples(index=False, name=None)
+    }
+    taken: dict[str, str] = {}
+    others = [
+        (name, label)
+        for name, label in sorted(claims, key=lambda c: (stem(c[1]) != c[0], place[c[1]], c[0]))
+        if taken.setdefault(name, label) != label
     ]
-    foreign = known["photo"].notna() & (known["label_file"].map(stem) != known["photo_id"])
-    return pd.DataFrame(
-        {
-            "file": known["photo"].where(foreign, known["label_file"]),
-            "reason": known["reason"],
-            "detail": (known["detail"] + " (in " + known["label_file"] + ")").where(foreign, known["detail"]),
-        }
-    )
+    return taken, others
 
 
-def _rows(files: Iterable[str], reason: str, details: Iterable[str]) -> pd.DataFrame:
-    rows = [Rejected(reason, detail).row(file) for file, detail in zip(files, details, strict=True)]
+def _is_taken(table: pd.DataFrame, taken: Mapping[str, str], photos: Mapping[str, str]) -> "pd.Series[bool]":
+    pairs = zip(table["photo_id"], table["label_file"], strict=True)
+    mine = [name in photos and taken[name] == label for name, label in pairs]
+    return pd.Series(mine, index=table.index, dtype="bool")
+
+
+def _of_refused(refused: pd.DataFrame, taken: Mapping[str, str], photos: Mapping[str, str]) -> pd.DataFrame:
+    """What the reader refused; it is named by the label file, or by the photo if that has another name."""
+    refused = refused[refused["photo_id"].isna() | _is_taken(refused, taken, photos)]
+    rows = []
+    for name, label, reason, detail in refused[_REFUSED].itertuples(index=False, name=None):
+        foreign = name in photos and name != stem(label)
+        told = f"{detail} (in {label})" if foreign else detail
+        rows.append(Rejected(reason, told).row(photos[name] if foreign else label))
+    return pd.DataFrame(rows, columns=QUARANTINE)
+
+
+def _rows(reason: str, files: Iterable[tuple[str, str]]) -> pd.DataFrame:
+    """Rows of the quarantine: files with details."""
+    rows = [Rejected(reason, detail).row(file) for file, detail in files]
     return pd.DataFrame(rows, columns=QUARANTINE)
