@@ -12,10 +12,10 @@ demo: $(READY)  ## the whole way on rendered photos: data, SFT, GRPO, evaluation
 
 study: $(READY)  ## the demo and GRPO without SFT, three times: mean and spread of every stage
 	$(BIN)/kedro run --env demo --tags ingest
-	for seed in $(SEEDS); do $(BIN)/kedro run --env demo --pipeline study --params \
+	for seed in $(SEEDS); do $(BIN)/kedro run --env demo --pipelines study --params \
 		data_dir=data/08_reporting/study/$$seed,raw_dir=data/01_raw/rendered,sft_training.seed=$$seed,grpo_training.seed=$$seed \
 		|| exit 1; done
-	$(BIN)/kedro run --env demo --pipeline study_table
+	$(BIN)/kedro run --env demo --pipelines study_table
 
 test: $(READY) $(UNSLOTH)  ## all tests
 	$(BIN)/pytest
@@ -36,10 +36,11 @@ bench: $(READY)  ## one script a claim; each prints its ratio against a peer of 
 	for script in benchmarks/*.py; do echo "== $$script" && $(BIN)/python $$script || exit 1; done
 
 base-model: $(READY)  ## remakes models/tiny_qwen2_5_vl from its recipe (more than an hour)
-	$(BIN)/kedro run --env demo --pipeline base_model
+	$(BIN)/kedro run --env demo --pipelines base_model
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@echo 'Making .venv, once: downloads of some 3 GB, most of them PyTorch; three minutes or more, 7 GB on disk.'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,baselines,viz,dev]'
 	touch $@
@@ -47,6 +48,7 @@ $(READY): pyproject.toml constraints.txt
 # Beside the environment: on a CPU only tests can use it, and it would slow every start. Of what it depends on, the
 # rest needs a GPU.
 $(UNSLOTH): pyproject.toml constraints.txt $(READY)
+	@echo 'Adding Unsloth in .venv/unsloth for its tests, once: a minute or less, 0.3 GB on disk.'
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps --target .venv/unsloth --upgrade \
 		unsloth unsloth_zoo bitsandbytes
 	touch $@

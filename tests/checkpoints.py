@@ -21,6 +21,28 @@ TEXT = {
     "max_position_embeddings": 2048,
 }
 VISION = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+QWEN = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"]
+GEMMA = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>"]
+TOKENS = {
+    "qwen2_5_vl": (
+        [*QWEN, "<|image_pad|>", "<|video_pad|>"],
+        {"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"},
+        {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"},
+    ),
+    "gemma3": (
+        [*GEMMA, "<end_of_image>", "<image_soft_token>"],
+        {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"},
+        {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
+        | {"padding_side": "left"},
+    ),
+    "llava_next": (
+        ["<unk>", "<s>", "</s>", "<image>", "<pad>"],
+        {"image_token": "<image>"},
+        {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+        | {"padding_side": "left"},
+    ),
+}
+"""Family -> its special tokens, those of pictures by their names, and the tokenizer's settings."""
 
 
 def make_checkpoint(family: str, folder: Path, taxonomy, seed: int = 0) -> Path:
@@ -42,46 +64,79 @@ def make_checkpoint(family: str, folder: Path, taxonomy, seed: int = 0) -> Path:
     return folder
 
 
-def _tokenizer(taxonomy, special: list[str], extra_special: dict[str, str], **settings):
-    """Byte-level, with whole phrases as tokens; and what a text model's configuration says of it."""
-    # The ids of the special tokens are their places in the list.
-    vocabulary = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    core = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(vocabulary)}, merges=[]))
+def byte_level(vocabulary: list[str], merges=()) -> Tokenizer:
+    """An id is a place in the vocabulary, which holds all bytes, and what is merged of them."""
+    core = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(vocabulary)}, merges=list(merges)))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
+    return core
+
+
+def make_tokenizer(family: str, core: Tokenizer, known=()):
+    """A family's tokenizer: `core`, which holds the family's special tokens, with phrases as tokens."""
+    special, extra, settings = TOKENS[family]
     core.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special])
+    core.add_tokens([AddedToken(phrase, normalized=False) for phrase in known])
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        clean_up_tokenization_spaces=False,
+        add_bos_token="bos_token" in settings,
+        extra_special_tokens=extra,
+        **settings,
+    )
+
+
+def _tokenizer(family: str, taxonomy):
+    """Byte-level, with whole phrases as tokens; and what a text model's configuration says of it."""
     # Prompts and boxes are short in every frame: a family's own, and the processed photo's.
     frames = Frame(112, 112), Frame(1, 1, decimals=2), PROCESSED
     extra = [line for frame in frames for line in user_prompt(taxonomy, frame).splitlines(keepends=True)]
     extra += [str(n / 100) for n in range(101)]
     extra += ["model\n", "\n\n", "[INST]", "[/INST]", "<<SYS>>\n", "\n<</SYS>>\n\n"]
-    core.add_tokens([AddedToken(phrase, normalized=False) for phrase in phrases(taxonomy, 1000, extra)])
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        clean_up_tokenization_spaces=False,
-        add_bos_token="bos_token" in settings,
-        extra_special_tokens=extra_special,
-        **settings,
-    )
+    core = byte_level([*TOKENS[family][0], *sorted(pre_tokenizers.ByteLevel.alphabet())])
+    tokenizer = make_tokenizer(family, core, phrases(taxonomy, 1000, extra))
     ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
     return tokenizer, {"vocab_size": len(tokenizer), **ids}
 
 
-def _qwen2_5_vl(taxonomy):
-    image, video = "<|image_pad|>", "<|video_pad|>"
-    start, end = "<|vision_start|>", "<|vision_end|>"
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", start, end, image, video]
-    names = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
-    extra = {"image_token": image, "video_token": video}
-    tokenizer, vocabulary = _tokenizer(taxonomy, special, extra, **names)
-    # 112 pixels: 8 x 8 patches, 4 x 4 tokens.
-    pictures = {"min_pixels": 112**2, "max_pixels": 112**2, "patch_size": PATCH, "merge_size": 2}
-    processor = transformers.Qwen2_5_VLProcessor(
-        image_processor=transformers.Qwen2VLImageProcessor(**pictures),
+def make_processor(family: str, tokenizer, side: int, photo_tokens: int = 4, shapes=()):
+    """The processor of a family.
+
+    Qwen2.5-VL sees a photo with side x side pixels; Gemma-3 as photo_tokens tokens; LLaVA-NeXT in tiles of
+    that side, which make up one of the shapes.
+    """
+    if family == "qwen2_5_vl":
+        pictures = {"min_pixels": side**2, "max_pixels": side**2, "patch_size": PATCH, "merge_size": 2}
+        return transformers.Qwen2_5_VLProcessor(
+            image_processor=transformers.Qwen2VLImageProcessor(**pictures),
+            tokenizer=tokenizer,
+            video_processor=transformers.Qwen2VLVideoProcessor(**pictures),
+            chat_template=chat_template_utils.qwen2_5_vl_chat_template,
+        )
+    if family == "gemma3":
+        return transformers.Gemma3Processor(
+            image_processor=transformers.Gemma3ImageProcessor(size={"height": side, "width": side}),
+            tokenizer=tokenizer,
+            chat_template=chat_template_utils.gemma3_chat_template,
+            image_seq_length=photo_tokens,
+        )
+    return transformers.LlavaNextProcessor(
+        image_processor=transformers.LlavaNextImageProcessor(
+            size={"shortest_edge": side},
+            crop_size={"height": side, "width": side},
+            image_grid_pinpoints=shapes,
+        ),
         tokenizer=tokenizer,
-        video_processor=transformers.Qwen2VLVideoProcessor(**pictures),
-        chat_template=chat_template_utils.qwen2_5_vl_chat_template,
+        patch_size=PATCH,
+        num_additional_image_tokens=1,
+        chat_template=chat_template_utils.llava_next_chat_template,
+        vision_feature_select_strategy="default",
     )
+
+
+def _qwen2_5_vl(taxonomy):
+    tokenizer, vocabulary = _tokenizer("qwen2_5_vl", taxonomy)
+    processor = make_processor("qwen2_5_vl", tokenizer, 112)  # 8 x 8 patches, 4 x 4 tokens
     config = transformers.Qwen2_5_VLConfig(
         vision_config={
             "depth": 2,
@@ -102,25 +157,15 @@ def _qwen2_5_vl(taxonomy):
         },
         image_token_id=tokenizer.image_token_id,
         video_token_id=tokenizer.video_token_id,
-        vision_start_token_id=tokenizer.convert_tokens_to_ids(start),
-        vision_end_token_id=tokenizer.convert_tokens_to_ids(end),
+        vision_start_token_id=QWEN.index("<|vision_start|>"),
+        vision_end_token_id=QWEN.index("<|vision_end|>"),
     )
     return processor, transformers.Qwen2_5_VLForConditionalGeneration(config)
 
 
 def _gemma3(taxonomy):
-    image, start, end = "<image_soft_token>", "<start_of_image>", "<end_of_image>"
-    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>", start, end, image]
-    names = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
-    extra = {"image_token": image, "boi_token": start, "eoi_token": end}
-    tokenizer, vocabulary = _tokenizer(taxonomy, special, extra, padding_side="left", **names)
-    # 56 pixels: 4 x 4 patches, 2 x 2 tokens.
-    processor = transformers.Gemma3Processor(
-        image_processor=transformers.Gemma3ImageProcessor(size={"height": 56, "width": 56}),
-        tokenizer=tokenizer,
-        chat_template=chat_template_utils.gemma3_chat_template,
-        image_seq_length=4,
-    )
+    tokenizer, vocabulary = _tokenizer("gemma3", taxonomy)
+    processor = make_processor("gemma3", tokenizer, 56)  # 4 x 4 patches, 2 x 2 tokens
     config = transformers.Gemma3Config(
         vision_config={**VISION, "image_size": 56, "patch_size": PATCH, "vision_use_head": False},
         text_config={
@@ -143,22 +188,10 @@ def _gemma3(taxonomy):
 
 
 def _llava_next(taxonomy):
-    special = ["<unk>", "<s>", "</s>", "<image>", "<pad>"]
-    names = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-    extra = {"image_token": "<image>"}
-    tokenizer, vocabulary = _tokenizer(taxonomy, special, extra, padding_side="left", **names)
+    tokenizer, vocabulary = _tokenizer("llava_next", taxonomy)
     # The whole photo and its quarters at 56 pixels, 4 x 4 patches each: 16 + 64 tokens, and 8 ends of lines.
     shapes = [[56, 112], [112, 56], [112, 112]]
-    processor = transformers.LlavaNextProcessor(
-        image_processor=transformers.LlavaNextImageProcessor(
-            size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56}, image_grid_pinpoints=shapes
-        ),
-        tokenizer=tokenizer,
-        patch_size=PATCH,
-        num_additional_image_tokens=1,
-        chat_template=chat_template_utils.llava_next_chat_template,
-        vision_feature_select_strategy="default",
-    )
+    processor = make_processor("llava_next", tokenizer, 56, shapes=shapes)
     config = transformers.LlavaNextConfig(
         vision_config={"model_type": "clip_vision_model", **VISION, "image_size": 56, "patch_size": PATCH},
         text_config={"model_type": "mistral", **TEXT, **vocabulary, "sliding_window": None},

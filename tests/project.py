@@ -24,7 +24,8 @@ def copy_project(target: Path) -> Path:
     for name in ("pyproject.toml", ".telemetry"):
         shutil.copy(ROOT / name, target)
     shutil.copytree(ROOT / "conf", target / "conf", ignore=shutil.ignore_patterns("local"))
-    (target / "src").mkdir()
+    for name in ("src", "logs"):
+        (target / name).mkdir()
     return target
 
 

@@ -35,7 +35,7 @@ def rows(output):
 def test_a_table_of_both_stages_and_what_is_assumed(project):
     result = kedro(project, "memory")
     assert result.exit_code == 0, result.output
-    table = rows(result.output)
+    table = rows(result.stdout)
     assert list(table) == ["sft_training", "grpo_training"]
     for row in table.values():
         assert (row["precision"], row["batch"], row["weights"], row["fits"]) == ("16bit", "2", "8.01", "True")
@@ -44,6 +44,7 @@ def test_a_table_of_both_stages_and_what_is_assumed(project):
         assert float(row["total"]) == pytest.approx(total, abs=0.05)
         assert 10 < float(row["total"]) < 15
     assert "It fits with" not in result.output
+    assert "Models: 100%" in result.stderr
     assert "2.2 characters a token" in result.output
     assert "0.75 GiB for CUDA, and 10% of activations" in result.output
 
@@ -56,13 +57,25 @@ def test_a_smaller_gpu_and_another_environment(project):
     )
     result = kedro(project, "memory", "--env", "test", "--gpu-gib", "10")
     assert result.exit_code == 0, result.output
-    table = rows(result.output)
+    table = rows(result.stdout)
     assert {(row["batch"], row["fits"]) for row in table.values()} == {("1", "False")}
     for stage in table:
         advice = next(
             line for line in result.output.splitlines() if line.startswith(f"gemma_3_4b, {stage}: ")
         )
-        assert "It fits with vlm.models.gemma_3_4b.precision: 4bit" in advice
+        assert "It fits with `--params vlm.models.gemma_3_4b.precision=4bit" in advice
+
+
+def test_a_size_of_an_architecture_that_is_mistyped(project):
+    file = project / "conf/base/parameters/models.yml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("hidden_size: 1152", "hiden_size: 1152"), encoding="utf-8")
+    result = kedro(project, "memory")
+    file.write_text(text, encoding="utf-8")
+    assert result.exit_code == 1
+    assert (
+        "architecture of google/gemma-3-4b-it: there is no 'hiden_size': did you mean 'hidden_size'?"
+    ) in result.output
 
 
 @pytest.mark.parametrize("gib", ["0", "-1", "many"])

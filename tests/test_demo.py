@@ -81,7 +81,7 @@ def test_table_3_says_how_to_fill_what_is_missing(data_dir):
     to_fill = table_3(data_dir)["to fill"]
     assert to_fill.index.tolist()[:4] == ["Base", "SFT", "GRPO", "SFT+GRPO"]
     given = f"model={MODEL},data_dir={data_dir}"
-    assert to_fill["GRPO"] == f"kedro run --env test --pipeline ablation --params {given}"
+    assert to_fill["GRPO"] == f"kedro run --env test --pipelines ablation --params {given}"
     assert (to_fill[["Base", "SFT", "SFT+GRPO"]] == "").all()
 
 
@@ -187,7 +187,7 @@ def test_the_notebook_is_shown_with_what_it_says():
 
 
 def test_ablation_fills_its_row(data_dir):
-    command = [sys.executable, "-m", "kedro", "run", "--env", "test", "--pipeline", "ablation"]
+    command = [sys.executable, "-m", "kedro", "run", "--env", "test", "--pipelines", "ablation"]
     result = subprocess.run(
         [*command, "--params", f"data_dir={data_dir}"], cwd=ROOT, capture_output=True, text=True
     )
@@ -204,7 +204,7 @@ def test_metrics_need_no_model(data_dir):
     metrics = data_dir / "08_reporting/metrics" / MODEL / "sft.json"
     metrics.unlink()
     code = "import sys; sys.modules['torch'] = None; from kedro.framework.cli.cli import main; main()"
-    tags = ["run", "--env", "test", "--pipeline", "evaluation", "--tags", "score"]
+    tags = ["run", "--env", "test", "--pipelines", "evaluation", "--tags", "score"]
     command = [sys.executable, "-c", code, *tags, "--params", f"data_dir={data_dir}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -194,6 +194,7 @@ def test_latex_is_escaped():
     assert r"39.32 $\rightarrow$ 85.61" in text
     assert r"a\_b \& 5\%" in text
     assert "fill" not in text
+    assert text.count("{") == text.count("}")
     assert text.count(r"\\") == 1 + 5  # a head, and a row each
 
 

@@ -13,7 +13,7 @@ from kedro.io import CatalogConfigResolver
 from kedro.validation.parameter_validator import ParameterValidator
 from pydantic import BaseModel
 
-from tests.project import ROOT
+from tests.project import ROOT, copy_project
 
 ENVIRONMENTS = ("base", "demo", "test")
 LAYERS = {
@@ -227,6 +227,40 @@ def test_listing_and_building_pipelines_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
     assert "grpo_training" in done.stdout
     assert done.stdout.endswith("heavy: []\n")
+
+
+def test_a_run_shows_nodes_and_warnings_and_the_log_file_all(tmp_path: Path) -> None:
+    code = (
+        "import logging, kedro.framework.project, lng_kedro.cli\n"
+        "lng_kedro.cli.quieten()\n"
+        "for name in ('kedro.io.data_catalog', 'kedro_mlflow', 'lng_kedro.hooks'):\n"
+        "    logging.getLogger(name).info('%s tells', name)\n"
+        "    logging.getLogger(name).warning('%s [warns]', name)\n"
+        "import warnings; warnings.warn('mind this')\n"
+        "warnings.warn('\x1b[33mAdd type hints to the `predict` method to enable')\n"
+    )
+    project = copy_project(tmp_path / "project")
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+    assert "Logging error" not in done.stderr
+    log = (project / "logs/info.log").read_text(encoding="utf-8")
+    for name in ("kedro.io.data_catalog", "kedro_mlflow", "lng_kedro.hooks"):
+        assert (f"{name} tells" in done.stdout) == (name == "lng_kedro.hooks")
+        assert done.stdout.count(f"{name} [warns]") == log.count(f"{name} [warns]") == 1
+        assert log.count(f"{name} tells") == 1
+    assert "mind this" in done.stdout
+    assert "predict" not in done.stdout + log
+
+
+def test_make_says_what_an_installation_takes_before_it_begins() -> None:
+    command = ["make", "--dry-run", "--always-make", "test"]
+    lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    said = [
+        i for i, line in enumerate(lines) if line.startswith("echo") and "minute" in line and "GB" in line
+    ]
+    installs = [i for i, line in enumerate(lines) if "pip install" in line]
+    assert len(said) == len(installs) == 2
+    assert said[0] < installs[0] < said[1] < installs[1]
 
 
 def test_each_detector_can_be_run_alone_and_sees_no_truth_of_the_test_photos() -> None:

@@ -1,5 +1,6 @@
 """This project's own commands. Kedro looks for the group `cli` here and adds it to its commands."""
 
+import logging
 from importlib.util import find_spec
 
 import click
@@ -7,11 +8,19 @@ from kedro.framework.cli.utils import env_option
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import ProjectMetadata
 
+PREDICT_HINTS = "Add type hints to the `predict` method"
+
 ASSUMED = """
 GiB at the moment of a stage that takes most. Assumed are plain transformers (Unsloth should take less),
 fused attention, prompts of {characters} characters a token, answers of grpo_training.max_completion_length
 tokens in both stages, {context} GiB for CUDA, and {fragmentation:.0%} of activations, logits and cache
 lost to fragmentation. A 24 GB card has some 23.6 GiB: nvidia-smi tells."""
+
+
+def quieten() -> None:
+    """Drops a warning about a class of kedro-mlflow's. Kedro calls it first (entry point `kedro.init`)."""
+    # MLflow sets filters of its own where it warns: it can only be dropped where Kedro logs warnings.
+    logging.getLogger("py.warnings").addFilter(lambda said: PREDICT_HINTS not in said.getMessage())
 
 
 @click.group(name="lng_kedro")
@@ -33,12 +42,16 @@ def memory(metadata: ProjectMetadata, env: str | None, gpu_gib: float) -> None:
     """Predict the GPU memory of both training stages of every model."""
     if not (find_spec("torch") and find_spec("peft")):
         raise click.ClickException("Predictions need the extra `train`: pip install -e '.[train]'")
+    click.echo("Models are built without their weights and measured, half a minute for all.", err=True)
     from lng_kedro.training.memory import CHARACTERS_PER_TOKEN, CONTEXT, FRAGMENTATION, GIB, memory_table
 
     params = KedroSession.create(project_path=metadata.project_path, env=env).load_context().params
     grpo = params["grpo_training"]
     stages, longest = [params["sft_training"], grpo], grpo.max_completion_length
-    table = memory_table(params["vlm"], stages, params["taxonomy"], gpu_gib * GIB, longest)
+    try:
+        table = memory_table(params["vlm"], stages, params["taxonomy"], gpu_gib * GIB, longest)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
     click.echo(table.drop(columns="advice").to_string(index=False, float_format="{:.2f}".format))
     for row in table[~table["fits"]].itertuples():
         click.echo(f"\n{row.model}, {row.stage}: {row.advice}.")

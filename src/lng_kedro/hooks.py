@@ -1,40 +1,38 @@
 """Checks before a run: what is missing is said in one sentence, before long work starts."""
 
-import difflib
 import logging
-import re
-from collections.abc import Generator
+import shlex
+from collections.abc import Generator, Iterable
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
+from kedro.config import OmegaConfigLoader
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
-from kedro.io import CatalogProtocol, MemoryDataset
+from kedro.io import CatalogProtocol, DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
-from kedro.validation.exceptions import ParameterValidationError
 
+from lng_kedro.detectors.quiet import check_weights
 from lng_kedro.detectors.train import work_folder
+from lng_kedro.params import as_option, hint
+from lng_kedro.preflight import unused_datasets, wrong_configuration
 from lng_kedro.processes import rank, world_size
 from lng_kedro.tracking import register_adapter
 from lng_kedro.training.run import TrainingStopped, forget_finished
 from lng_kedro.vlm.answers import EvaluationStopped, forget_answers
 from lng_kedro.vlm.backend import INSTALL_UNSLOTH, choose_backend
 
+logger = logging.getLogger(__name__)
+
 STAGES = {"params:sft_training", "params:grpo_training"}
 """Parameters of the training stages."""
 
 BASELINES = "params:baselines"
 """Parameters of the detectors."""
-
-RUNTIME_PARAMETERS = {"model", "raw_dir", "data_dir"}
-"""Parameters of the command line that no node reads: they choose models and paths."""
-
-_PARAMETER = re.compile(r"- (?P<name>Parameter '[^']*'): (?P<problem>.*)")
-_OF_MODEL = re.compile(r"Failed to instantiate .* validation errors? for \w+")
 
 
 class PreflightHooks:
@@ -44,27 +42,32 @@ class PreflightHooks:
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         """Checks every parameter of every pipeline."""
-        # Kedro logs each problem too, at length; the exception says them all.
-        logging.getLogger("kedro.validation.parameter_validator").setLevel(logging.CRITICAL)
-        try:
-            context.params  # noqa: B018  reading them validates them
-        except ParameterValidationError as error:
-            raise click.ClickException(_readable(str(error))) from error
+        assert isinstance(context.config_loader, OmegaConfigLoader)  # noqa: S101  as the settings leave it
+        _refuse(wrong_configuration(context.config_loader))
+
+    @hook_impl(tryfirst=True)
+    def after_catalog_created(self, catalog: DataCatalog, conf_catalog: dict[str, Any]) -> None:
+        """Checks that every entry of the catalog is used."""
+        _refuse(unused_datasets(conf_catalog, catalog.config_resolver))
 
     # First, so that no MLflow run is opened for what does not start.
     @hook_impl(tryfirst=True)
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]
     ) -> None:
-        """Checks runtime parameters, inputs, installed extras and the GPU."""
+        """Checks tags, inputs, installed extras and the GPU."""
         problem = (
-            _unknown_parameter(run_params.get("runtime_params") or {})
-            or _too_many_processes(pipeline)
+            _unknown_tag(run_params)
+            or _too_many_processes(pipeline, run_params)
             or _missing_input(pipeline, catalog, run_params)
-            or _missing_means(pipeline, catalog)
+            or _missing_means(pipeline, catalog, run_params)
         )
-        if problem:
-            raise click.ClickException(problem)
+        _refuse([problem] if problem else [])
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise click.ClickException("\n".join(problems))
 
 
 class TrainingHooks:
@@ -147,6 +150,15 @@ class StopHooks:
             raise click.ClickException(str(error)) from error
 
 
+class ProgressHooks:
+    """Which node runs; Kedro's own lines, several a node and dataset, are for the log file."""
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """One line a node."""
+        logger.info("Node %s", node.name)
+
+
 class ReportingHooks:
     """What a run found is said last."""
 
@@ -184,42 +196,27 @@ def _fingerprint(run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalo
     return sha256(repr([*said, *(catalog.load(name) for name in names)]).encode()).hexdigest()
 
 
-def _readable(validation: str) -> str:
-    """Kedro's report of wrong parameters, a line for each, without Pydantic's addresses and types."""
-    problems, parameter, place = [], "", ""
-    for line in validation.splitlines()[1:]:
-        if found := _PARAMETER.match(line):
-            parameter, place = found["name"], ""
-            if not _OF_MODEL.fullmatch(found["problem"]):
-                problems.append(f"{parameter}: {found['problem']}")
-        elif not line.startswith("  "):
-            place = f"{line}: "
-        elif not line.startswith("    For further information"):
-            message = line.partition(" [type=")[0].strip().removeprefix("Value error, ")
-            problems.append(f"{parameter}: {place}{message}")
-    return "\n".join(problems)
-
-
-def _unknown_parameter(given: dict[str, Any]) -> str | None:
-    used = {name for p in pipelines.values() for name in p.inputs() if name.startswith("params:")}
-    known = RUNTIME_PARAMETERS | {name.removeprefix("params:").partition(".")[0] for name in used}
-    if "model" in given.get("vlm", {}):
-        return "Choose the model with `--params model=NAME`: paths depend on it too."
-    for name in sorted(given.keys() - known):
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(sorted(known))}."
-        return f"There is no parameter '{name}': {hint}"
+def _unknown_tag(run_params: dict[str, Any]) -> str | None:
+    known = {tag for pipeline in pipelines.values() for node in pipeline.nodes for tag in node.tags}
+    for tag in run_params.get("tags") or ():
+        if tag not in known:  # Kedro takes the others, and forgets it
+            return f"--tags: there is no tag '{tag}': {hint(tag, known)}"
     return None
 
 
-def _too_many_processes(pipeline: Pipeline) -> str | None:
+def _too_many_processes(pipeline: Pipeline, run_params: dict[str, Any]) -> str | None:
     alone = len(pipeline.nodes) == 1 and pipeline.only_nodes_with_tags("train").nodes
     if world_size() > 1 and (not alone or BASELINES in pipeline.inputs()):
+        stage = _torchrun(world_size(), ["sft_training"], run_params)
         return (
-            f"{world_size()} processes run one training stage and nothing else: "
-            "`torchrun --shutdown-timeout 600 … -m kedro run --pipeline sft_training`, or grpo_training."
+            f"{world_size()} processes run one training stage and nothing else: `{stage}`, or grpo_training."
         )
     return None
+
+
+def _torchrun(processes: int, names: Iterable[str], run_params: dict[str, Any]) -> str:
+    command = _command(names, run_params)
+    return f"torchrun --nproc-per-node {processes} --shutdown-timeout 600 -m {command}"
 
 
 def _missing_input(
@@ -232,22 +229,25 @@ def _missing_input(
             return str(catalog[name].missing)
         makers = [n for n, p in pipelines.items() if n != "__default__" and name in p.all_outputs()]
         if makers:
-            return f"'{name}' does not exist yet: run `{_command(makers[0], run_params)}` first."
+            return f"'{name}' does not exist yet: run `{_command(makers[:1], run_params)}` first."
     return None
 
 
-def _command(pipeline_name: str, run_params: dict[str, Any]) -> str:
-    env = f" --env {run_params['env']}" if run_params.get("env") else ""
-    given = ",".join(f"{k}={v}" for k, v in (run_params.get("runtime_params") or {}).items())
-    return f"kedro run --pipeline {pipeline_name}{env}" + (f" --params {given}" if given else "")
+def _command(pipeline_names: Iterable[str], run_params: dict[str, Any]) -> str:
+    """As a shell takes it: other pipelines in the environment and with the parameters of this run."""
+    env = f" --env {shlex.quote(run_params['env'])}" if run_params.get("env") else ""
+    chosen = ",".join(pipeline_names)
+    return f"kedro run --pipelines {chosen}{env}{as_option(run_params.get('runtime_params') or {})}"
 
 
-def _missing_means(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> str | None:
+def _missing_means(
+    pipeline: Pipeline, catalog: CatalogProtocol[Any, Any], run_params: dict[str, Any]
+) -> str | None:
     if not any(node.tags & {"train", "predict"} for node in pipeline.nodes):
         return None
     if BASELINES in pipeline.inputs():
         # The detectors' pipeline, which is run alone.
-        return _missing_for_detectors(catalog.load(BASELINES).device)
+        return _missing_for_detectors(pipeline, catalog)
     if not (find_spec("torch") and find_spec("trl")):
         return "Training and evaluation need the extra `train`: pip install -e '.[train]'"
     if "params:vlm" not in pipeline.inputs():
@@ -264,29 +264,37 @@ def _missing_means(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> st
     except ValueError as error:
         return f"Model '{vlm.model}': {error}"
     if STAGES & pipeline.inputs() and vlm.spec.device == "cuda" and world_size() == 1:
-        return _one_gpu()
+        return _one_gpu(run_params)
     return None
 
 
-def _missing_for_detectors(device: str) -> str | None:
+def _missing_for_detectors(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> str | None:
     if not (find_spec("ultralytics") and find_spec("safetensors")):
         return "The detectors need the extra `baselines` (AGPL-3.0): pip install -e '.[baselines]'"
     import torch
 
-    if device == "cuda" and not torch.cuda.is_available():
+    params = catalog.load(BASELINES)
+    if params.device == "cuda" and not torch.cuda.is_available():
         return (
             "The detectors need a CUDA GPU, and PyTorch sees none here; on a CPU: "
             "--params baselines.device=cpu,baselines.bf16=false"
         )
+    for name in sorted(pipeline.only_nodes_with_tags("train").inputs()):
+        if name.startswith("params:detectors."):
+            try:
+                check_weights(catalog.load(name).weights, params.work_dir)
+            except TrainingStopped as error:
+                return f"{error}: --params {name.removeprefix('params:')}.weights=PATH"
     return None
 
 
-def _one_gpu() -> str | None:
+def _one_gpu(run_params: dict[str, Any]) -> str | None:
     import torch
 
     if (count := torch.cuda.device_count()) > 1:
         return (
             f"PyTorch sees {count} GPUs, and a single process would divide each batch among them. Use one "
-            f"with CUDA_VISIBLE_DEVICES=0, or all with `torchrun --nproc-per-node {count} -m kedro run …`."
+            "with CUDA_VISIBLE_DEVICES=0, or all with "
+            f"`{_torchrun(count, run_params['pipeline_names'] or [], run_params)}`."
         )
     return None

@@ -1,9 +1,19 @@
 """Kedro's project settings."""
 
-from lng_kedro.hooks import EvaluationHooks, PreflightHooks, ReportingHooks, StopHooks, TrainingHooks
+from lng_kedro.hooks import (
+    EvaluationHooks,
+    PreflightHooks,
+    ProgressHooks,
+    ReportingHooks,
+    StopHooks,
+    TrainingHooks,
+)
 from lng_kedro.processes import rank
 
-HOOKS = (TrainingHooks(), EvaluationHooks(), ReportingHooks(), StopHooks(), PreflightHooks())
+HOOKS = (
+    *(TrainingHooks(), EvaluationHooks(), ReportingHooks(), ProgressHooks(), StopHooks()),
+    PreflightHooks(),
+)
 
 # Of several training processes one writes.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",) if rank() else ()

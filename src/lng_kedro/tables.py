@@ -187,12 +187,13 @@ def to_markdown(table: pd.DataFrame) -> str:
 
 
 def to_latex(table: pd.DataFrame, caption: str, label: str) -> str:
-    """A LaTeX table (package booktabs); commands that fill it are left out."""
+    """A LaTeX table as wide as the text (packages booktabs, graphicx); commands that fill it are left out."""
     text = readable(table.drop(columns=TO_FILL), arrow="TO")
     columns = "ll" + "r" * (len(text.columns) - 2)
     caption = re.sub(r"([_%&#$])", r"\\\1", caption)  # pandas escapes cells alone
     latex = text.to_latex(index=False, escape=True, caption=caption, label=label, column_format=columns)
-    return latex.replace(" TO ", r" $\rightarrow$ ")
+    latex = latex.replace(r"\begin{tabular}", r"\resizebox{\textwidth}{!}{\begin{tabular}")
+    return latex.replace(r"\end{tabular}", r"\end{tabular}}").replace(" TO ", r" $\rightarrow$ ")
 
 
 def study_table(runs: Sequence[Mapping[str, Metrics]], fields: Sequence[str]) -> pd.DataFrame:

@@ -33,7 +33,7 @@ def data_dir(tmp_path_factory, home):
     folder = tmp_path_factory.mktemp("baselines")
     before = {path.name for path in ROOT.iterdir()}
     for pipeline in ("data_processing", "baselines"):
-        command = [sys.executable, "-m", "kedro", "run", "--env", "test", "--pipeline", pipeline]
+        command = [sys.executable, "-m", "kedro", "run", "--env", "test", "--pipelines", pipeline]
         result = subprocess.run(
             [*command, "--params", f"data_dir={folder}"],
             cwd=ROOT,
@@ -133,4 +133,4 @@ def test_table_3_holds_the_detectors(data_dir):
         )
         assert ours.loc[name, "to fill"] == ""
     given = f"model=tiny_qwen2_5_vl,data_dir={data_dir}"
-    assert ours.loc["SFT", "to fill"] == f"kedro run --env test --pipeline evaluation --params {given}"
+    assert ours.loc["SFT", "to fill"] == f"kedro run --env test --pipelines evaluation --params {given}"

@@ -211,7 +211,7 @@ class TestPipeline:
             "run",
             "--env",
             "test",
-            "--pipeline",
+            "--pipelines",
             "data_processing",
             "--params",
             f"{given},{per_label}",

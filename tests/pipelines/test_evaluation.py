@@ -11,8 +11,9 @@ from lng_kedro.pipelines.evaluation import nodes
 from lng_kedro.pipelines.evaluation.params import EvaluationParams, StageParams
 from lng_kedro.pipelines.evaluation.schemas import Predictions
 from lng_kedro.pipelines.reporting import nodes as reporting
-from lng_kedro.pipelines.reporting.params import ReportingParams
+from lng_kedro.pipelines.reporting.params import Given, ReportingParams
 from lng_kedro.tables import PaperParams
+from lng_kedro.vlm.answers import adapter_hash
 from lng_kedro.vlm.generate import Answer
 from lng_kedro.vlm.load import load_vlm
 
@@ -43,6 +44,7 @@ def predictions_of(texts, test_split, photos, taxonomy, objects="[]", valid_json
             "schema_true": valid_json,
             "n_tokens": 1,
             "finished": True,
+            "adapter_sha256": adapter_hash(None),
             "photos_sha256": photos.hash_of_all(test_split["photo_id"]),
             "taxonomy_sha256": taxonomy.digest,
         }
@@ -53,6 +55,7 @@ def test_predictions_of_an_untuned_model(test_split, photos, taxonomy, vlm_param
     found = nodes.predict(test_split, photos, taxonomy, vlm_params, params, STAGE)
     Predictions.validate(found)
     assert found["photo_id"].tolist() == test_split["photo_id"].tolist()
+    assert set(found["adapter_sha256"]) == {adapter_hash(None)}
     document, tracked, results = nodes.score(found, test_split, photos, taxonomy, params, STAGE)
     assert tracked["sft/map_50"] == {"value": document["metrics"]["map_50"], "step": 0}
     assert len(results) == sum(len(json.loads(objects)) for objects in found["objects"])
@@ -147,10 +150,10 @@ def test_comparisons_pair_all_stages(test_split, photos, taxonomy):
 def test_a_command_names_model_and_data():
     assert (
         REPORTING.command_of("gemma", "ablation")
-        == "kedro run --env x --pipeline ablation --params model=gemma"
+        == "kedro run --env x --pipelines ablation --params model=gemma"
     )
-    given = REPORTING.model_copy(update={"given": {"data_dir": "/mnt/a", "raw_dir": None}})
-    assert given.command_of("gemma", None) == "kedro run --env x --params model=gemma,data_dir=/mnt/a"
+    given = REPORTING.model_copy(update={"given": Given(data_dir="/mnt/a b")})
+    assert given.command_of("gemma", None) == "kedro run --env x --params 'model=gemma,data_dir=/mnt/a b'"
 
 
 def test_scores_go_with_their_objects(taxonomy, vlm_params):

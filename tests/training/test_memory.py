@@ -402,9 +402,9 @@ class TestAdvice:
         advice = said.partition("It fits with ")[2].split("; or ")
         names = [text.partition(" (")[0] for text in advice]
         assert names == [
-            f"{entry}.per_device_batch: 1",
-            f"{entry}.precision: 4bit",
-            "grpo_training.max_completion_length: 384",
+            f"`--params {entry}.per_device_batch=1`",
+            f"`--params {entry}.precision=4bit`",
+            "`--params grpo_training.max_completion_length=384`",
         ]
         lengths = estimate_lengths(models, stage, taxonomy, samples)
         for text, (spec, params) in zip(
@@ -430,8 +430,8 @@ class TestAdvice:
         ).total
         said = self.check(models, stage, samples, taxonomy, both / GIB + 0.01)
         assert said.endswith(
-            "It fits with vlm.models.qwen2_5_vl_3b.precision: 4bit with "
-            f"sft_training.gradient_checkpointing: true ({both / GIB:.1f} GiB)"
+            "It fits with `--params vlm.models.qwen2_5_vl_3b.precision=4bit,"
+            f"sft_training.gradient_checkpointing=true` ({both / GIB:.1f} GiB)"
         )
 
     def test_nothing_fits(self, real, samples, taxonomy):
@@ -453,7 +453,7 @@ class TestAdvice:
         pd.testing.assert_series_equal(table[parts].sum(axis=1), table["total"], check_names=False)
         assert table["fits"].tolist() == [True, False]
         assert table["advice"].iloc[0] == ""
-        assert "gemma_3_4b.per_device_batch: 1" in table["advice"].iloc[1]
+        assert "gemma_3_4b.per_device_batch=1" in table["advice"].iloc[1]
 
     def test_bad_input(self, real, samples, taxonomy):
         models, stage, _ = real

@@ -58,7 +58,7 @@ def test_each_entry_says_how_it_is_started():
     text = (ROOT / "conf/base/parameters/models.yml").read_text()
     for name in (n for n in ENTRIES if ENTRIES[n].architecture):
         for stage in ("sft_training", "grpo_training"):
-            assert f"kedro run --pipeline {stage} --params model={name}\n" in text
+            assert f"kedro run --pipelines {stage} --params model={name}\n" in text
 
 
 def test_revisions_are_commits():
@@ -73,7 +73,7 @@ def test_processed_frame_can_be_chosen(vlm_params):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"family": "qwen9"}, "no model family 'qwen9'; there are gemma3, llava_next, qwen2_5_vl"),
+        ({"family": "qwen9"}, "there is no model family 'qwen9': there are gemma3, llava_next, qwen2_5_vl"),
         ({"backend": "unsloth"}, "backend 'unsloth' and precision '4bit' need device 'cuda'"),
         ({"precision": "4bit"}, "backend 'unsloth' and precision '4bit' need device 'cuda'"),
         ({"family": "gemma3"}, "family 'gemma3' has no resized_pixels: take thousandths or fractions"),
@@ -89,7 +89,7 @@ def test_wrong_entries_are_refused(vlm_params, changes, message):
 
 
 def test_unknown_model_lists_the_known(vlm_params):
-    with pytest.raises(ValidationError, match="there is no model 'gemma'; choose one of tiny"):
+    with pytest.raises(ValidationError, match="there is no model 'gemma': there are tiny"):
         VlmParams(**vlm_params.model_dump() | {"model": "gemma"})
 
 

@@ -2,7 +2,7 @@
 
 from hashlib import sha256
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -23,7 +23,7 @@ class BaselinesParams(Params):
     warmup_epochs: float = Field(ge=0)
     nominal_batch: int = Field(gt=0)
     bf16: bool
-    device: str = Field(pattern="^(cpu|cuda)$")
+    device: Literal["cpu", "cuda"]
     workers: int = Field(ge=0)
     min_score: float = Field(gt=0, lt=1)
     nms_iou: float = Field(gt=0, le=1)

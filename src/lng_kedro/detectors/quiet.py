@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from lng_kedro.training.run import TrainingStopped
@@ -44,6 +45,33 @@ def keep_quiet(work_dir: Path) -> None:
     settings.update(folders | dict.fromkeys(TELLS, False))
 
 
+def check_weights(weights: str, work_dir: Path) -> None:
+    """Checks that a detector's weights or architecture are there, or have a name that ultralytics knows.
+
+    Args:
+        weights: as `find_weights` takes them.
+        work_dir: the work folder.
+
+    Raises:
+        TrainingStopped: there is no such file, and no such name.
+    """
+    if Path(weights).is_file():
+        return
+    keep_quiet(work_dir)
+    from ultralytics.utils.checks import check_yaml
+    from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
+
+    try:
+        if weights.endswith(".yaml"):
+            check_yaml(re.sub(r"(\d)[nsmlx]\.yaml$", r"\1.yaml", weights))  # one file for all sizes
+        elif weights not in GITHUB_ASSETS_NAMES:
+            raise FileNotFoundError
+    except FileNotFoundError as error:
+        raise TrainingStopped(
+            f"There is no file '{weights}', and ultralytics has none of this name"
+        ) from error
+
+
 def find_weights(weights: str, work_dir: Path) -> str:
     """The file of a detector's weights or architecture.
 
@@ -55,23 +83,17 @@ def find_weights(weights: str, work_dir: Path) -> str:
     Raises:
         TrainingStopped: there is no such file, and it could not be downloaded.
     """
-    if Path(weights).is_file():
+    check_weights(weights, work_dir)
+    if Path(weights).is_file() or weights.endswith(".yaml"):
         return weights
-    from ultralytics.utils.checks import check_yaml
     from ultralytics.utils.downloads import attempt_download_asset
 
-    published = work_dir / "ultralytics/weights" / Path(weights).name
-    try:
-        if weights.endswith(".yaml"):
-            check_yaml(re.sub(r"(\d)[nsmlx]\.yaml$", r"\1.yaml", weights))  # one file for all sizes
-            return weights
-        if "/" not in weights:
-            attempt_download_asset(published)
-    except OSError:
-        pass  # said below
+    published = work_dir / "ultralytics/weights" / weights
+    with suppress(OSError):  # said below
+        attempt_download_asset(published)
     if not published.is_file():
         raise TrainingStopped(
-            f"There is no file '{weights}', and ultralytics has none of this name or cannot be reached: "
+            f"ultralytics cannot be reached for '{weights}': "
             "name a file with --params detectors.NAME.weights=PATH."
         )
     return str(published)

@@ -8,8 +8,9 @@ Plain transformers is measured; Unsloth, which computes again and offloads more,
 is PyTorch's fused kernel for CPUs, which keeps what a GPU's keeps: queries, keys, values and the output.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -122,11 +123,27 @@ def _empty_model(spec: ModelSpec) -> Any:
         config = AutoConfig.from_pretrained(spec.checkpoint, revision=spec.revision)
     else:
         config = AutoConfig.for_model(spec.family, **spec.architecture)
+        if wrong := list(_mistyped(spec.architecture, config)):
+            raise ValueError(f"architecture of {spec.checkpoint}: {', '.join(wrong)}")
     dtype = torch.float32 if spec.precision == "32bit" else torch.bfloat16
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
     model.tie_weights()
     return model
+
+
+def _mistyped(given: Mapping[str, Any], config: Any) -> Iterator[str]:
+    """Keys that a configuration's class does not know, and nearly does; transformers takes no notice of them.
+
+    Some of its models read keys that no class declares: what is near to none may be one of these.
+    """
+    known = type(config)().to_dict()
+    for name, value in given.items():
+        near = get_close_matches(name, known, n=1)
+        if name in known and isinstance(value, Mapping):
+            yield from _mistyped(value, getattr(config, name))
+        elif name not in known and near:
+            yield f"there is no '{name}': did you mean '{near[0]}'?"
 
 
 def _quantised_layers(model: Any) -> list[int]:

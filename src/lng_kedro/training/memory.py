@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from typing import Any
 
 import pandas as pd
+from tqdm import tqdm
 
 from lng_kedro.geometry import PROCESSED
 from lng_kedro.prompts import chat_completion, chat_prompt
@@ -165,7 +166,8 @@ def memory_table(
         of the peak, fits, and advice where it does not.
     """
     rows = []
-    for name in [name for name, spec in vlm_params.models.items() if spec.architecture]:
+    known = [name for name, spec in vlm_params.models.items() if spec.architecture]
+    for name in tqdm(known, desc="Models", unit="model"):
         chosen = vlm_params.model_copy(update={"model": name})
         for params in stages:
             lengths = replace(estimate_lengths(chosen, params, taxonomy), completion=completion)
@@ -308,7 +310,9 @@ def advise(vlm_params: VlmParams, params: StageParams, lengths: Lengths, gpu_byt
                 spec, changed = spec.model_copy(update=of_spec), changed.model_copy(update=of_params)
             total = predict(spec, changed, lengths).total
             if total <= gpu_bytes:
-                fitting.append(f"{' with '.join(said for said, _, _ in chosen)} ({total / GIB:.1f} GiB)")
+                fitting.append(
+                    f"`--params {','.join(said for said, _, _ in chosen)}` ({total / GIB:.1f} GiB)"
+                )
         if fitting:
             return "It fits with " + "; or ".join(fitting)
     return "Nothing that can be set makes it fit: take a smaller model or a larger GPU"
@@ -319,17 +323,17 @@ def _changes(vlm_params: VlmParams, params: StageParams) -> list[tuple[str, dict
     spec, stage, entry = vlm_params.spec, _stage(params), f"vlm.models.{vlm_params.model}"
     changes: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
     if params.micro_batches(spec)[0] > 1:
-        changes.append((f"{entry}.per_device_batch: 1", {"per_device_batch": 1}, {}))
+        changes.append((f"{entry}.per_device_batch=1", {"per_device_batch": 1}, {}))
     if spec.precision != "4bit":
-        changes.append((f"{entry}.precision: 4bit", {"precision": "4bit"}, {}))
+        changes.append((f"{entry}.precision=4bit", {"precision": "4bit"}, {}))
     if spec.lora_targets != "language_attention":
         less = {"lora_targets": "language_attention"}
-        changes.append((f"{entry}.lora_targets: language_attention", less, {}))
+        changes.append((f"{entry}.lora_targets=language_attention", less, {}))
     if not params.gradient_checkpointing:
-        changes.append((f"{stage}.gradient_checkpointing: true", {}, {"gradient_checkpointing": True}))
+        changes.append((f"{stage}.gradient_checkpointing=true", {}, {"gradient_checkpointing": True}))
     if isinstance(params, GrpoParams):
         half = params.max_completion_length // 2
-        changes.append((f"{stage}.max_completion_length: {half}", {}, {"max_completion_length": half}))
+        changes.append((f"{stage}.max_completion_length={half}", {}, {"max_completion_length": half}))
     return changes
 
 

@@ -11,8 +11,8 @@ from lng_kedro.rewards import SCORES
 from lng_kedro.vlm.spec import LoraParams, ModelSpec
 
 
-class TrainingParams(Params):
-    """Common to both stages; the first block is Table I of the paper."""
+class Table1(Params):
+    """Table I of the paper."""
 
     optimizer: str
     learning_rate: float = Field(gt=0)
@@ -23,6 +23,10 @@ class TrainingParams(Params):
     lora: LoraParams
     batch_size: int = Field(gt=0)
     gradient_accumulation: int = Field(gt=0)
+
+
+class TrainingParams(Table1):
+    """Common to both stages."""
 
     seed: int
     weight_decay: float = Field(ge=0)

@@ -79,6 +79,9 @@ def load_vlm(
         raise ValueError(f"Model '{params.model}' (conf/base/parameters/models.yml): {error}") from error
     bare = model.get_base_model() if adapter or new_adapter else model
     bare.generation_config = _generation_config(spec, processor.tokenizer)
+    # As trainers do, which warn where there is a difference.
+    for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        setattr(bare.config, token, getattr(processor.tokenizer, token))
     known = processor.tokenizer.get_vocab()
     return Vlm(
         model=model,
@@ -129,7 +132,8 @@ def _generation_config(spec: ModelSpec, tokenizer: Any) -> Any:
     from transformers import GenerationConfig
 
     ends = list(spec.eos_tokens.values())
-    return GenerationConfig(eos_token_id=ends, pad_token_id=tokenizer.pad_token_id)
+    start, padding = tokenizer.bos_token_id, tokenizer.pad_token_id
+    return GenerationConfig(bos_token_id=start, eos_token_id=ends, pad_token_id=padding)
 
 
 def _load_transformers(

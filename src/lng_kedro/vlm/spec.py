@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from lng_kedro.geometry import PROCESSED, PROCESSED_SIZE, Frame
-from lng_kedro.params import Params
+from lng_kedro.params import Params, hint
 from lng_kedro.vlm.families import FAMILIES, Family
 
 LANGUAGE_ATTENTION = r".*language_model.*\.self_attn\.(q|k|v|o)_proj"
@@ -49,7 +49,7 @@ class ModelSpec(Params):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.family not in FAMILIES:
-            raise ValueError(f"no model family '{self.family}'; there are {', '.join(FAMILIES)}")
+            raise ValueError(f"there is no model family '{self.family}': {hint(self.family, FAMILIES)}")
         if self.frame == "resized_pixels" and not self.traits.resized:
             raise ValueError(f"family '{self.family}' has no resized_pixels: take thousandths or fractions")
         if self.device == "cpu" and (self.backend == "unsloth" or self.precision == "4bit"):
@@ -100,7 +100,7 @@ class VlmParams(Params):
     @model_validator(mode="after")
     def _listed(self) -> Self:
         if self.model not in self.models:
-            raise ValueError(f"there is no model '{self.model}'; choose one of {', '.join(self.models)}")
+            raise ValueError(f"there is no model '{self.model}': {hint(self.model, self.models)}")
         return self
 
     @property

@@ -39,8 +39,8 @@ def predict(
     """What a stage says about each test photo, as `schemas.Predictions`; goes on where it was cut off."""
     vlm = load_vlm(vlm_params, adapter=adapter)
     prompt = chat_prompt(taxonomy, vlm.frame, stage.reasoning)
-    about = prediction_hashes(samples, photos, taxonomy)
-    asked = [vlm_params.fingerprint(), json.dumps(prompt), str(params.max_new_tokens), adapter_hash(adapter)]
+    about = {"adapter_sha256": adapter_hash(adapter), **prediction_hashes(samples, photos, taxonomy)}
+    asked = [vlm_params.fingerprint(), json.dumps(prompt), str(params.max_new_tokens)]
     file = answer_file(params.work_dir / stage.name, *asked, *about.values(), *samples["photo_id"])
     loaders = [partial(photos.load, photo_id) for photo_id in samples["photo_id"]]
     answers = answers_on_disk(file, vlm, prompt, loaders, params.batch_size, params.max_new_tokens)

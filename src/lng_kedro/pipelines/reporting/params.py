@@ -2,20 +2,26 @@
 
 from pydantic import Field
 
-from lng_kedro.params import Params
+from lng_kedro.params import Params, as_option
+
+
+class Given(Params):
+    """What this run was given, and the commands that fill a table need too."""
+
+    data_dir: str | None = None
+    raw_dir: str | None = None
 
 
 class ReportingParams(Params):
     """See conf/base/parameters/reporting.yml for what each value means."""
 
     command: str
-    given: dict[str, str | None]
+    given: Given
     photos: str
     resamples: int = Field(gt=0)
     seed: int
 
     def command_of(self, model: str, pipeline: str | None) -> str:
         """The command that runs a pipeline, or all of them, for a model, on the data of this run."""
-        given = {"model": model, **{name: value for name, value in self.given.items() if value}}
-        chosen = f" --pipeline {pipeline}" if pipeline else ""
-        return f"{self.command}{chosen} --params " + ",".join(f"{k}={v}" for k, v in given.items())
+        chosen = f" --pipelines {pipeline}" if pipeline else ""
+        return self.command + chosen + as_option({"model": model} | self.given.model_dump(exclude_none=True))
