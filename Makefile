@@ -17,8 +17,9 @@ study: $(READY)  ## the demo and GRPO without SFT, three times: mean and spread 
 		|| exit 1; done
 	$(BIN)/kedro run --env demo --pipelines study_table
 
-test: $(READY) $(UNSLOTH)  ## all tests
-	$(BIN)/pytest
+# Several processes of several threads each would crawl.
+test: $(READY) $(UNSLOTH)  ## all tests, on all cores
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --dist loadfile
 
 lint: $(READY)  ## style, types, layers
 	$(BIN)/ruff check
