@@ -8,7 +8,7 @@ from pathlib import Path
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.quarantine import Rejected
 
-FORMAT = 1
+FORMAT = 2
 """To be raised when the same raw photo and settings give another processed photo or other facts."""
 
 
