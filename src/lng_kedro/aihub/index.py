@@ -82,7 +82,7 @@ def _read(
     work = partial(_read_chunk, raw, reader)
     parts = [
         _read_chunk(raw, reader, []),
-        *parallel_map(work, chunks, len(chunks), compute, "Label files"),
+        *parallel_map(work, chunks, len(chunks), compute, "Label files", unit="chunk"),
     ]
     rows, refused = zip(*parts, strict=True)
     return pd.concat(rows, ignore_index=True), pd.concat(refused, ignore_index=True)
