@@ -113,11 +113,12 @@ def process_photos(
     order = {str(pool): photo_ids.tolist() for pool, photo_ids in drawn.groupby("pool")["photo_id"]}
     take = choose_all if params.shortfall == "take_all" else choose
     choice = take(order, pools, processor.look, params.near_duplicate_bits)
+    found = choice.found
     if params.shortfall == "error":
-        check_enough(pools, choice.found, choice.refused.values())
+        check_enough(pools, found, choice.refused.values())
     for pool in pools:
-        if choice.found[pool.name] < pool.needed:
-            logger.warning("Too few photos: %s", pool.missing(choice.found[pool.name]))
+        if found[pool.name] < pool.needed:
+            logger.warning("Too few photos: %s", pool.missing(found[pool.name]))
     locators = stated.loc[list(choice.refused), "photo"]
     refused = [problem.row(file) for problem, file in zip(choice.refused.values(), locators, strict=True)]
     quarantine = pd.DataFrame(refused, columns=QUARANTINE).sort_values("file", ignore_index=True)
