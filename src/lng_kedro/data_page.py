@@ -258,7 +258,7 @@ def _thumbnail(photos: PhotoFolder, of_photo: pd.DataFrame, photo_id: str, split
 
 
 def _data_uri(photo: Image.Image) -> str:
-    small = photo.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    small = photo.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.HAMMING)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -25,7 +25,7 @@ from lng_kedro.plots import box_sizes
 from lng_kedro.prompts import chat_completion, chat_prompt
 from lng_kedro.quarantine import LEFT_OUT, QUARANTINE, counted, examples
 from lng_kedro.report import to_json
-from lng_kedro.taxonomy import BBOX, Taxonomy
+from lng_kedro.taxonomy import BBOX, LABEL, Taxonomy
 
 logger = logging.getLogger(__name__)
 
@@ -187,9 +187,10 @@ def chat_samples(
         FileNotFoundError: a chosen photo is not in the folder.
     """
     of_photo: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in objects.to_dict("records"):
-        box = (row["x_min"], row["y_min"], row["x_max"], row["y_max"])
-        of_photo[row["photo_id"]].append({str(k): v for k, v in row.items()} | {BBOX: box})
+    sides = ["x_min", "y_min", "x_max", "y_max"]
+    for row in objects[["photo_id", *sides, LABEL, *taxonomy.field_names]].itertuples(index=False, name=None):
+        values = zip((LABEL, *taxonomy.field_names), row[5:], strict=True)
+        of_photo[row[0]].append({**dict(values), BBOX: row[1:5]})
     # GRPO asks for reasoning by its system prompt; the other two show the SFT prompt (section III.B).
     prompts = {name: chat_prompt(taxonomy, reasoning=name == "grpo") for name in SPLITS}
     rows = []
