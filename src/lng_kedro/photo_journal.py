@@ -76,8 +76,10 @@ class PhotoJournal:
         if known != key:
             return None
         if isinstance(outcome, PhotoFacts):
-            path = self.folder.path(photo_id)
-            if not path.is_file() or path.stat().st_size != outcome.size:
+            try:
+                if self.folder.path(photo_id).stat().st_size != outcome.size:
+                    return None
+            except FileNotFoundError:
                 return None
         return outcome
 
