@@ -25,6 +25,7 @@ REASONS = {
     "boxless": "an object of an id without boxes, which the parameters skip",
     "unknown_value": "a value that the taxonomy does not know",
     "missing_value": "a field that the label does not state and no rule fills",
+    "contradiction": "two labels of one photo do not say the same",
     "no_object": "a photo of a defect without any object",
     "unreadable": "a file that cannot be read, or no photo that can be decoded",
     "truncated": "a photo that ends too early",

@@ -14,7 +14,7 @@ from lng_kedro.aihub.folder import AIHubFolder, stem
 from lng_kedro.aihub.index import index_labels
 from lng_kedro.aihub.labels import LabelReader
 from lng_kedro.compute import Processes
-from lng_kedro.quarantine import REASONS
+from lng_kedro.quarantine import LEFT_OUT, REASONS
 from lng_kedro.taxonomy import Taxonomy
 from tests.raw import ENGLISH, KOREAN, annotation, encoded, label, write
 
@@ -144,12 +144,12 @@ def test_each_reason_row_by_row(spoiled: Path, taxonomy: Taxonomy) -> None:
         (
             "Validation/2102_12_twice.json",
             "duplicate",
-            f"2102_12_twice: {zipped}2102_12_twice.json was taken",
+            f"2102_12_twice: {zipped}2102_12_twice.json was taken; here photo_size, width None, height None",
         ),
         ("Validation/VS.zip!/../2102_12_out.jpg", "unsafe_path", "leads out of the zip"),
         ("Validation/broken.zip", "archive", "cannot be opened: File is not a zip file"),
     ]
-    assert set(quarantine["reason"]) == REASONS.keys() - OF_PHOTOS
+    assert set(quarantine["reason"]) == REASONS.keys() - OF_PHOTOS - {"contradiction"}
     assert places(manifest) == [
         ("Training/TS_균열_도장.zip!/2102_12_good.jpg", f"{zipped}2102_12_good.json"),
         ("Training/TS_균열_도장.zip!/2102_12_good.jpg", f"{zipped}2102_12_good.json"),
@@ -285,7 +285,8 @@ def test_one_merged_file_a_split(taxonomy: Taxonomy, tmp_path: Path) -> None:
         images = [
             {"id": k, "file_name": f"{n}.JPG", "width": 200, "height": 100} for k, n in enumerate(names)
         ]
-        annotations = [annotation(bbox=(k, 0, 10, 10)) | {"image_id": k} for k in (0, 1, 2, 2)]
+        objects = [(0, 2), (0, 2), (1, 1), (2, 2), (2, 2)] if first else [(0, 0), (1, 1), (2, 2), (2, 2)]
+        annotations = [annotation(bbox=(x, 0, 10, 10)) | {"image_id": k} for k, x in objects]
         content = {"images": images, "annotations": annotations}
         write(tmp_path / split / "labels.zip", {"labels.json": encoded(content)})
         write(tmp_path / split / "photos.zip", {f"{n}.JPG": b"" for n in names})
@@ -325,19 +326,66 @@ def test_a_label_file_of_another_name_than_its_photo(taxonomy: Taxonomy, tmp_pat
 @pytest.mark.parametrize("reverse", [False, True])
 def test_which_of_two_files_of_one_name_is_taken(taxonomy: Taxonomy, tmp_path: Path, reverse: bool) -> None:
     names = [f"2102_12_{k}" for k in range(3)]
+    both = annotation(bbox=(1, 1, 2, 3)), annotation(2502)
     folders = ["Training/T", "Validation/V"]
     for folder in reversed(folders) if reverse else folders:
-        photos, labels = photos_and_labels({n: label(annotation(bbox=(len(folder), 1, 2, 3))) for n in names})
+        photos, labels = photos_and_labels(
+            {n: label(*(both if folder == "Training/T" else reversed(both))) for n in names}
+        )
         write(tmp_path / f"{folder}S.zip", photos)
         write(tmp_path / f"{folder}L.zip", labels)
     manifest, quarantine = index_of(tmp_path, taxonomy)
-    assert places(manifest) == [(f"Training/TS.zip!/{n}.jpg", f"Training/TL.zip!/{n}.json") for n in names]
-    assert set(manifest["x"]) == {len("Training/T")}
+    assert places(manifest) == [
+        (f"Training/TS.zip!/{n}.jpg", f"Training/TL.zip!/{n}.json") for n in names for _ in both
+    ]
+    assert [detail for _, _, detail in table(quarantine)][:1] == [
+        f"{names[0]}: Training/TL.zip!/{names[0]}.json was taken"
+    ]
     assert [(file, reason) for file, reason, _ in table(quarantine)] == [
         (f"Validation/V{kind}.zip!/{n}.{suffix}", "duplicate")
         for kind, suffix in (("L", "json"), ("S", "jpg"))
         for n in names
     ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        label(annotation(), annotation(2502)),
+        label(annotation(), annotation()),
+        label(annotation(bbox=(10, 20, 30, 41))),
+        label(annotation(attributes=KOREAN | {"location": "외벽"})),
+        label(annotation(), width=300),
+    ],
+)
+def test_two_labels_of_one_name_that_differ_leave_their_photo_out(
+    taxonomy: Taxonomy, tmp_path: Path, other: Any
+) -> None:
+    write(tmp_path, {"2102_12_a.jpg": b"", "2102_12_b.jpg": b""})
+    write(tmp_path / "Training", {f"2102_12_{k}.json": encoded(label(annotation())) for k in "ab"})
+    write(tmp_path / "Validation", {"2102_12_a.json": encoded(other)})
+    write(tmp_path / "Validation", {"2102_12_b.json": encoded(label(annotation(area=7)))})
+    manifest, quarantine = index_of(tmp_path, taxonomy)
+    assert table(quarantine) == [
+        ("2102_12_a.jpg", "contradiction", "Training/2102_12_a.json and Validation/2102_12_a.json"),
+        ("Validation/2102_12_b.json", "duplicate", "2102_12_b: Training/2102_12_b.json was taken"),
+    ]
+    assert places(manifest) == [("2102_12_b.jpg", "Training/2102_12_b.json")]
+    assert "contradiction" not in LEFT_OUT
+
+
+@pytest.mark.parametrize(("first", "problem"), [(b"", "empty, a label file of zero bytes"), (b"{", "json, ")])
+def test_a_label_that_can_be_used_comes_before_one_that_cannot(
+    taxonomy: Taxonomy, tmp_path: Path, first: bytes, problem: str
+) -> None:
+    write(tmp_path, {"2102_12_a.jpg": b""})
+    write(tmp_path / "Training", {"2102_12_a.json": first})
+    write(tmp_path / "Validation", {"2102_12_a.json": encoded(label(annotation()))})
+    manifest, quarantine = index_of(tmp_path, taxonomy)
+    assert places(manifest) == [("2102_12_a.jpg", "Validation/2102_12_a.json")]
+    ((file, reason, detail),) = table(quarantine)
+    assert (file, reason) == ("Training/2102_12_a.json", "duplicate")
+    assert detail.startswith(f"2102_12_a: Validation/2102_12_a.json was taken; here {problem}")
 
 
 def test_boxes_that_were_cut_are_marked(taxonomy: Taxonomy, tmp_path: Path) -> None:
