@@ -191,6 +191,23 @@ def test_a_boxless_object_gets_the_whole_photo(
     assert row["box_source"] == "image"
 
 
+@pytest.mark.parametrize(
+    ("category_id", "quality"), [(2702, "Defective"), (6101, "Good"), (6102, "Defective")]
+)
+@pytest.mark.parametrize("annotations", [[], None])
+def test_a_photo_of_an_id_without_boxes_needs_no_annotation(
+    taxonomy: Taxonomy, category_id: int, quality: str, annotations: Any
+) -> None:
+    content = label(width=300, height=200) | {"annotations": annotations}
+    content["images"][0] |= without("quality")
+    row = one_row(taxonomy, content, f"{category_id}_12_a.json")
+    assert (row["x"], row["y"], row["w"], row["h"], row["box_source"]) == (0.0, 0.0, 300.0, 200.0, "image")
+    assert (row["category_id"], row["label"]) == (category_id, taxonomy.by_id[category_id][0])
+    assert (row["location"], row["quality"], row["filled"]) == ("Inside", quality, "quality:id")
+    _, (problem,) = read(taxonomy, content, f"{category_id}_12_a.json", skip_boxless=True)
+    assert problem["reason"] == "boxless"
+
+
 def test_a_boxless_object_can_be_skipped(taxonomy: Taxonomy) -> None:
     content = label(annotation(2702, bbox=None), annotation(2102))
     rows, rejected = read(taxonomy, content, skip_boxless=True)

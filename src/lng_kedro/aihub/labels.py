@@ -104,9 +104,12 @@ class LabelReader:
             base = _photo_row(file, photo)
         except Rejected as problem:
             return [], [problem]
+        category = base["photo_category_id"]
+        # A photo of an id without boxes may have no annotation: its name says it all.
+        implied = [{"category_id": category}] if category in self.taxonomy.boxless_ids else []
         rows: list[Row] = []
         problems: list[Rejected] = []
-        for annotation in photo.annotations:
+        for annotation in photo.annotations or implied:
             if self._says_nothing(annotation):
                 continue
             try:
@@ -117,7 +120,6 @@ class LabelReader:
             return [], problems
         if rows:
             return rows, []
-        category = base["photo_category_id"]
         if category not in self.taxonomy.negative_ids:
             return [], [Rejected("no_object", f"id {category} without annotations")]
         return [base | {"category_id": category, "label": None, "clipped": False, "filled": ""}], []
