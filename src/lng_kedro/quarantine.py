@@ -29,7 +29,7 @@ REASONS = {
     "no_object": "a photo of a defect without any object",
     "unreadable": "a file that cannot be read, or no photo that can be decoded",
     "truncated": "a photo that ends too early",
-    "too_large": "a photo of more pixels than the parameters allow",
+    "too_large": "a photo of more pixels than the parameters allow, or a file of more bytes than are read",
 }
 """Each reason's code, and what it says of the file."""
 

@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import tracemalloc
 import unicodedata
 import zipfile
 import zlib
@@ -141,7 +142,7 @@ def test_any_damage_to_a_zip_is_found_or_does_no_harm(tmp_path: Path) -> None:
                 seen["read"] += 1
             except Rejected as problem:
                 seen[problem.reason] += 1
-    assert seen.keys() <= {"read", "archive", "unreadable", "unsafe_path", "duplicate"}
+    assert seen.keys() <= {"read", "archive", "unreadable", "unsafe_path", "duplicate", "too_large"}
     assert seen["read"] > 100
     assert seen["archive"] > 100
 
@@ -186,6 +187,53 @@ def test_folders_in_a_zip_that_windows_made(tmp_path: Path) -> None:
     assert stem(label) == "2102_12_a"
     assert context(label) == "a.zip!/TL_균열_도장"
     assert AIHubFolder(tmp_path).read(label) == b"{}"
+
+
+def bomb(path: Path, name: str, size: int) -> None:
+    """A zip of a few kilobytes that unpacks to so many zeros."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, bytes(size))
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.JSON"])
+def test_a_file_of_more_bytes_than_any_photo_or_label_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("lng_kedro.aihub.folder.LARGEST_PHOTO", 2**22)
+    monkeypatch.setattr("lng_kedro.aihub.folder.LARGEST_LABEL", 2**22)
+    bomb(tmp_path / "a.zip", name, 2**22 + 2**20)
+    bomb(tmp_path / "b.zip", name, 2**22)
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(2**22 + 2**20)
+    raw = AIHubFolder(tmp_path)
+    for locator in (f"a.zip!/{name}", name):
+        with pytest.raises(Rejected) as caught:
+            raw.read(locator)
+        assert caught.value.args == ("too_large", "5 MiB, at most 4 are read")
+    assert raw.read(f"b.zip!/{name}") == bytes(2**22)
+
+
+def test_a_label_may_be_larger_than_a_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lng_kedro.aihub.folder.LARGEST_PHOTO", 2)
+    write(tmp_path, {"a.json": b"123", "a.jpg": b"123"})
+    assert AIHubFolder(tmp_path).read("a.json") == b"123"
+    with pytest.raises(Rejected, match="too_large"):
+        AIHubFolder(tmp_path).read("a.jpg")
+
+
+def test_a_size_that_is_a_lie_unpacks_no_more(tmp_path: Path) -> None:
+    bomb(tmp_path / "a.zip", "a.jpg", 2**26)
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    size = content.rindex(b"a.jpg") - 22  # of the member, in the zip's directory
+    assert content[size : size + 4] == (2**26).to_bytes(4, "little")
+    content[size : size + 4] = (1000).to_bytes(4, "little")
+    (tmp_path / "a.zip").write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(Rejected, match="archive"):
+        AIHubFolder(tmp_path).read("a.zip!/a.jpg")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**24
 
 
 # --- names, links, order --------------------------------------------------------------------------------

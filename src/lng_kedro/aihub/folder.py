@@ -16,6 +16,9 @@ from pathlib import Path
 from lng_kedro.quarantine import Rejected
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
+LARGEST_PHOTO, LARGEST_LABEL = 2**28, 2**30
+"""Bytes of a file that is read; a few kilobytes in a zip can unpack to more than the memory holds."""
+
 _IN_ZIP = re.compile(r"(?<=\.zip)!/", re.IGNORECASE)
 _UNSAFE = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
 _HIDDEN = re.compile(r"(^|[/\\])(\.[^/\\.]|__MACOSX([/\\]|$))")
@@ -93,12 +96,20 @@ class AIHubFolder:
         """The bytes of one file.
 
         Raises:
-            Rejected: the file cannot be read (`unreadable`), or its zip or its part of the zip is
-                broken (`archive`).
+            Rejected: the file cannot be read (`unreadable`), is larger than any photo or label
+                (`too_large`), or its zip or its part of the zip is broken (`archive`).
         """
         path, member = self._place(locator)
         with _rejecting():
-            return _archive(path, path.stat().st_mtime_ns).read(member) if member else path.read_bytes()
+            status = path.stat()
+            if not member:
+                _check_size(locator, status.st_size)
+                return path.read_bytes()
+            archive = _archive(path, status.st_mtime_ns)
+            size = archive.getinfo(member).file_size
+            _check_size(locator, size)
+            with archive.open(member) as file:
+                return file.read(size)  # no more is unpacked, whatever size is true
 
     def fingerprint(self, locator: str) -> str:
         """Changes when the file changes, and is told without reading the file.
@@ -199,6 +210,12 @@ def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
     new = identity not in seen
     seen.add(identity)
     return new
+
+
+def _check_size(locator: str, size: int) -> None:
+    largest = LARGEST_LABEL if locator.lower().endswith(".json") else LARGEST_PHOTO
+    if size > largest:
+        raise Rejected("too_large", f"{size / 2**20:,.0f} MiB, at most {largest / 2**20:,.0f} are read")
 
 
 @contextmanager
