@@ -112,6 +112,31 @@ def test_the_place_nearest_to_the_object_wins(taxonomy: Taxonomy, near: str, far
     assert (row["location"], row["sub_location"], row["part"]) == ("Outside", "Floor", "Coating")
 
 
+KEYS = {"탱크타입": "C형", "위치": "내부", "세부 위치": "바닥", "부위": "도장", "품질": "불량", "재질": "SUS"}
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("place", PLACES)
+def test_keys_may_be_korean(taxonomy: Taxonomy, place: str, form: Any) -> None:
+    content = label(annotation(attributes={}))
+    put(content, place, {unicodedata.normalize(form, key): value for key, value in KEYS.items()})
+    row = one_row(taxonomy, content)
+    assert {name: row[name] for name in ENGLISH} == ENGLISH
+    assert (row["material"], row["filled"]) == ("SUS", "")
+
+
+def test_a_key_of_the_configurations_own(taxonomy: Taxonomy) -> None:
+    content = taxonomy.model_dump()
+    content["fields"]["location"]["keys"] = ("Where is it",)
+    values = without("location") | {"WHERE is it": "외벽"}
+    assert one_row(Taxonomy(**content), label(annotation(attributes=values)))["location"] == "Outer wall"
+
+
+def test_a_blank_key_leaves_the_word_to_another_one(taxonomy: Taxonomy) -> None:
+    values = without("location") | {"location": " ", "위치": "외벽"}
+    assert one_row(taxonomy, label(annotation(attributes=values)))["location"] == "Outer wall"
+
+
 @pytest.mark.parametrize(
     ("field", "spelled", "value"),
     [

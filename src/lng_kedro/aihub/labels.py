@@ -132,9 +132,12 @@ class LabelReader:
         box, source, clipped = self._box(annotation, category, base)
         place = dict(zip("xywh", box, strict=True)) | {"box_source": source, "clipped": clipped}
         values: Row = {}
-        places = [_mapping(annotation.get("attributes")), annotation, photo.image, *file.places]
+        stated = self._stated([_mapping(annotation.get("attributes")), annotation, photo.image, *file.places])
         for key in self.taxonomy.fields:
-            values[key], rule = self._value(key, places) or self._filled(key, file, photo, quality)
+            if key in stated:
+                values[key] = self._value(key, stated[key])
+                continue
+            values[key], rule = self._filled(key, file, photo, quality)
             if rule:
                 filled.append(f"{key}:{rule}")
         return {"category_id": category, "label": name, **place, **values, "filled": ",".join(filled)}
@@ -174,14 +177,18 @@ class LabelReader:
             raise Rejected("box_outside", f"{stated} in {width} x {height}")
         return (left, top, right - left, bottom - top), source, True
 
-    def _value(self, key: str, places: Sequence[Mapping[str, Any]]) -> tuple[str, None] | None:
-        """What the label states of a field, in the taxonomy's spelling; None where it says nothing."""
+    def _stated(self, places: Sequence[Mapping[str, Any]]) -> Row:
+        """What the nearest place that is not blank says of each field."""
+        found: Row = {}
         for place in places:
-            stated = place.get(key)
-            if not _blank(stated):
-                break
-        else:
-            return None
+            for key, value in place.items():
+                name = self.taxonomy.field_of_key.get(_fold(key))
+                if name and name not in found and not _blank(value):
+                    found[name] = value
+        return found
+
+    def _value(self, key: str, stated: Any) -> str:
+        """What the label states of a field, in the taxonomy's spelling."""
         value = None
         if isinstance(stated, str | int):
             known = self.taxonomy.fields[key]
@@ -192,7 +199,7 @@ class LabelReader:
                 value = text.strip()
         if value is None:
             raise Rejected("unknown_value", f"{key} {stated!r:.80}: add it to the taxonomy")
-        return value, None
+        return value
 
     def _filled(self, key: str, file: _File, photo: _Photo, quality: str) -> tuple[str | None, str | None]:
         """A field's value by rule, and the rule."""
