@@ -389,6 +389,36 @@ def test_a_label_that_can_be_used_comes_before_one_that_cannot(
     assert detail.startswith(f"2102_12_a: Validation/2102_12_a.json was taken; here {problem}")
 
 
+def test_a_part_is_filled_from_where_the_photo_lies(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    # The first one's zip knows the part, the second one's folder, the third one's name, nothing the last one's.
+    names = ["2102_99_a", "2102_13_b", "2102_13_c", "2102_99_d"]
+    images = [{"id": k, "file_name": f"{n}.jpg", "width": 200, "height": 100} for k, n in enumerate(names)]
+    silent = {name: value for name, value in KOREAN.items() if name != "part"}
+    objects = [annotation(attributes=silent) | {"image_id": k} for k in range(4)]
+    objects.append(annotation(bbox=(1, 1, 2, 2)) | {"image_id": 3})
+    write(tmp_path, {"labels.json": encoded({"images": images, "annotations": objects})})
+    write(tmp_path / "TS_표면처리_균열_도장.zip", {f"{names[0]}.jpg": b""})
+    write(tmp_path / "TS_표면처리_균열_케이블/x", {f"{names[1]}.jpg": b""})
+    write(tmp_path / "TS.zip", {f"{n}.jpg": b"" for n in names[2:]})
+    manifest, quarantine = index_of(tmp_path, taxonomy)
+    assert manifest[["photo_id", "part", "filled"]].to_numpy().tolist() == [
+        ["2102_13_b", "Cable", "part:photo"],
+        ["2102_13_c", "Insulation", "part:name"],
+        ["2102_99_a", "Coating", "part:photo"],
+    ]
+    assert table(quarantine) == [
+        ("TS.zip!/2102_99_d.jpg", "missing_value", "part is nowhere in the label (in labels.json)")
+    ]
+
+
+def test_the_labels_own_folder_tells_the_part_before_the_photos(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    content = encoded(label(annotation(attributes={k: v for k, v in KOREAN.items() if k != "part"})))
+    write(tmp_path / "TL_균열_도장.zip", {"2102_13_a.json": content})
+    write(tmp_path / "TS_균열_케이블.zip", {"2102_13_a.jpg": b""})
+    manifest, _ = index_of(tmp_path, taxonomy)
+    assert manifest[["part", "filled"]].to_numpy().tolist() == [["Coating", "part:zip"]]
+
+
 def test_boxes_that_were_cut_are_marked(taxonomy: Taxonomy, tmp_path: Path) -> None:
     names = {
         "2102_12_a": label(annotation(bbox=(190, 90, 20, 10)), annotation(bbox=(1, 2, 3, 4))),

@@ -560,9 +560,9 @@ def test_each_reason_of_the_quarantine(taxonomy: Taxonomy, reason: str, content:
     assert reasons(taxonomy, content) == [reason]
 
 
-def test_a_part_that_nothing_tells_is_missing(taxonomy: Taxonomy) -> None:
-    content = label(annotation(attributes=without("part")))
-    assert reasons(taxonomy, content, "2102_99_a.json") == ["missing_value"]
+def test_a_part_that_no_label_tells_waits_for_its_photo(taxonomy: Taxonomy) -> None:
+    row = one_row(taxonomy, label(annotation(attributes=without("part"))), "2102_99_a.json")
+    assert (row["part"], row["filled"]) == (None, "part:photo")
 
 
 @pytest.mark.parametrize("name", ["a.json", "210_12_a.json", "2102-12-a.json", "2102_12.json"])
@@ -691,6 +691,7 @@ def test_any_json_gives_rows_or_refusals(
             assert row["y"] + row["h"] <= row["height"]
             assert clip or not row["clipped"]
             assert all(row[name] in taxonomy.fields[name].spellings.values() for name in KOREAN)
+            assert "part:photo" not in row["filled"]  # its zip tells
 
 
 @settings(max_examples=300, deadline=None)

@@ -5,8 +5,8 @@ from functools import partial
 
 import pandas as pd
 
-from lng_kedro.aihub.folder import AIHubFolder, stem
-from lng_kedro.aihub.labels import LabelReader, Row, refusal
+from lng_kedro.aihub.folder import AIHubFolder, context, stem
+from lng_kedro.aihub.labels import LabelReader, Row, missing, refusal
 from lng_kedro.compute import Processes, Ray, parallel_map
 from lng_kedro.quarantine import QUARANTINE, Rejected
 
@@ -47,6 +47,8 @@ def index_labels(
     photos: dict[str, str] = {}
     repeated = [photo for photo in listing.photos if photos.setdefault(stem(photo), photo) != photo]
     manifest, refused = _read(raw, reader, listing.labels, photos, compute)
+    manifest, partless = _parts_of_photos(manifest, reader, photos)
+    refused = pd.concat([refused, partless], ignore_index=True)
     claims = _claims(manifest, refused, listing.labels)
     taken: dict[str, str] = {}
     others = [(name, label) for name, label in claims if taken.setdefault(name, label) != label]
@@ -113,6 +115,26 @@ def _read_chunk(
     types = dict.fromkeys(frame.columns, "str") | dict.fromkeys(_INTEGERS, "int64")
     types |= dict.fromkeys(_BOX, "float64") | {"clipped": "bool"}
     return frame.astype(types), pd.DataFrame(refused, columns=_REFUSED).astype("str")
+
+
+def _parts_of_photos(
+    manifest: pd.DataFrame, reader: LabelReader, photos: Mapping[str, str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Fills parts that no label states from where the photos lie, which only this process knows.
+
+    Returns:
+        The manifest without objects, and refusals of photos, whose part nothing tells.
+    """
+    manifest = manifest.copy()
+    rules = manifest["filled"][manifest["filled"].str.contains("part:name|part:photo")]
+    folders = manifest["photo_id"][rules.index].map(photos).map(context, na_action="ignore")
+    told = folders.map(reader.part_of_folders, na_action="ignore").dropna()
+    manifest.loc[told.index, "part"] = told
+    manifest.loc[told.index, "filled"] = rules[told.index].str.replace("part:name", "part:photo")
+    lost = manifest.loc[rules.index, _CLAIM][manifest.loc[rules.index, "part"].isna()].drop_duplicates()
+    kept = ~pd.MultiIndex.from_frame(manifest[_CLAIM]).isin(pd.MultiIndex.from_frame(lost))
+    rows = [refusal(name, label, missing("part")) for name, label in lost.itertuples(index=False)]
+    return manifest[kept], pd.DataFrame(rows, columns=_REFUSED).astype("str")
 
 
 def _claims(manifest: pd.DataFrame, refused: pd.DataFrame, labels: list[str]) -> list[tuple[str, str]]:

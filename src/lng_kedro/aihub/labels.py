@@ -76,7 +76,9 @@ class LabelReader:
         Returns:
             Manifest rows without the photo's locator (one an object; one without label for a photo
             that shows nothing to report), and refusals: photo_id (None where no photo is named),
-            label_file, reason and detail. A photo is in one of the two.
+            label_file, reason and detail. A photo is in one of the two. A part that the label and its
+            folders do not tell may be told by the photo's: such a row is filled by the rule `name`, or has
+            no part yet and the rule `photo`.
         """
         own = stem(locator)
         try:
@@ -202,20 +204,22 @@ class LabelReader:
         return value
 
     def _filled(self, key: str, file: _File, photo: _Photo, quality: str) -> tuple[str | None, str | None]:
-        """A field's value by rule, and the rule."""
+        """A field's value by rule, and the rule; a part may wait for where its photo lies."""
         if key == "quality":
             return quality, "id"
         if key == "part":
-            if value := self._part_of_folders(context(file.locator)):
+            if value := self.part_of_folders(context(file.locator)):
                 return value, "zip"
             code = _PHOTO_NAME.match(photo.photo_id)
             if code and (value := self.taxonomy.fields["part"].spellings.get(code["part"])):
                 return value, "name"
         if self.taxonomy.fields[key].optional:
             return None, None
-        raise Rejected("missing_value", f"{key} is nowhere in the label")
+        if key == "part":
+            return None, "photo"
+        raise missing(key)
 
-    def _part_of_folders(self, folders: str) -> str | None:
+    def part_of_folders(self, folders: str) -> str | None:
         """The part that the last word of a zip's or a folder's name tells, innermost first."""
         if folders not in self._parts:
             spellings = self.taxonomy.fields["part"].spellings
@@ -230,6 +234,11 @@ class LabelReader:
         """Some photos with nothing to report say so by an annotation with their own id."""
         category = _mapping(annotation).get("category_id")
         return _number(category) and category in self.taxonomy.negative_ids
+
+
+def missing(field: str) -> Rejected:
+    """A field that nothing tells."""
+    return Rejected("missing_value", f"{field} is nowhere in the label")
 
 
 def refusal(photo_id: str | None, locator: str, problem: Rejected) -> Row:
