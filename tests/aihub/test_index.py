@@ -390,7 +390,7 @@ def test_a_label_that_can_be_used_comes_before_one_that_cannot(
 
 
 def test_a_part_is_filled_from_where_the_photo_lies(taxonomy: Taxonomy, tmp_path: Path) -> None:
-    # The first one's zip knows the part, the second one's folder, the third one's name, nothing the last one's.
+    # Of the first the zip knows the part, of the second the folder, of the third the name, of the last nothing.
     names = ["2102_99_a", "2102_13_b", "2102_13_c", "2102_99_d"]
     images = [{"id": k, "file_name": f"{n}.jpg", "width": 200, "height": 100} for k, n in enumerate(names)]
     silent = {name: value for name, value in KOREAN.items() if name != "part"}

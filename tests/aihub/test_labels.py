@@ -426,7 +426,7 @@ def test_metadata_of_a_merged_file_are_each_photos_own(taxonomy: Taxonomy) -> No
     assert [r["location"] for r in rows] == ["Outer wall", "Outside"]
 
 
-@pytest.mark.parametrize("image_id", [99, None, "1", [1], {}])
+@pytest.mark.parametrize("image_id", [99, None, "x", [1], {}])
 def test_an_annotation_of_no_photo_of_a_merged_file(taxonomy: Taxonomy, image_id: Any) -> None:
     content = merged((1, "2102_12_a.jpg"), (2, "2102_12_b.jpg"), annotations=[of(1), of(2), of(image_id)])
     assert outcome(read(taxonomy, content, "labels.json", has_photo=False)) == (
@@ -435,6 +435,26 @@ def test_an_annotation_of_no_photo_of_a_merged_file(taxonomy: Taxonomy, image_id
     )
     content["annotations"][2] = "x"
     assert outcome(read(taxonomy, content, "labels.json", has_photo=False))[1] == [(None, "annotation")]
+
+
+@pytest.mark.parametrize("image_id", [1, 1.0, "1", None, [1]])
+def test_an_annotation_that_does_not_name_another_photo_is_of_a_files_only_one(
+    taxonomy: Taxonomy, image_id: Any
+) -> None:
+    assert one_row(taxonomy, label(annotation() | {"image_id": image_id}))["label"] == "crack"
+    nameless = label(annotation() | {"image_id": 77})
+    del nameless["images"][0]["id"]
+    assert one_row(taxonomy, nameless)["label"] == "crack"
+
+
+def test_ids_may_be_digits_in_quotes(taxonomy: Taxonomy) -> None:
+    assert one_row(taxonomy, label(annotation("2102")))["category_id"] == 2102
+    own = label(annotation("7"), categories=[{"id": 7, "name": "crack"}])
+    assert one_row(taxonomy, own)["category_id"] == 2102
+    assert one_row(taxonomy, label(annotation("2101")), "2101_12_a.json")["label"] is None
+    content = merged((1, "2102_12_a.jpg"), ("2", "2102_12_b.jpg"), annotations=[of("1"), of(2)])
+    rows, refused = read(taxonomy, content, "labels.json", has_photo=False)
+    assert ([r["photo_id"] for r in rows], refused) == (["2102_12_a", "2102_12_b"], [])
 
 
 def test_photos_of_a_merged_file_that_cannot_be_told_apart(taxonomy: Taxonomy) -> None:
@@ -507,13 +527,16 @@ def test_a_file_without_a_photo_of_its_name_that_cannot_be_read_is_of_no_photo(
         ("photo_size", label(annotation(), width=True)),
         ("photo_size", label(annotation(), width=0.5)),
         ("photo_size", b'{"images": [{"width": NaN, "height": 1}]}'),
+        ("annotation", label(annotation() | {"image_id": 77})),
+        ("annotation", label(annotation(), annotation() | {"image_id": "77"})),
         ("annotation", label("x")),
         ("annotation", label(None)),
         ("annotation", label() | {"annotations": {}}),
         ("annotation", label() | {"annotations": 5}),
         ("unknown_id", label(annotation(9999))),
         ("unknown_id", label(annotation(None))),
-        ("unknown_id", label(annotation("2102"))),
+        ("unknown_id", label(annotation("2102.0"))),
+        ("unknown_id", label(annotation("crack"))),
         ("unknown_id", label(annotation([2102]))),
         ("unknown_id", label(annotation({}))),
         ("unknown_id", label(annotation(True))),

@@ -17,6 +17,7 @@ Row = dict[str, Any]
 Box = tuple[float, float, float, float]
 
 _PHOTO_NAME = re.compile(r"^(?P<id>\d{4})_(?P<part>\d{2})_", re.ASCII)
+_DIGITS = re.compile(r"\d{1,9}", re.ASCII)
 _fold = lru_cache(maxsize=4096)(fold)  # a dataset spells few words, many times
 
 
@@ -129,6 +130,11 @@ class LabelReader:
     def _object_row(self, file: _File, photo: _Photo, annotation: Any, base: Row) -> Row:
         if not isinstance(annotation, Mapping):
             raise Rejected("annotation", f"not an object: {annotation!r:.80}")
+        own, meant = _key(photo.image.get("id")), _key(annotation.get("image_id"))
+        if None not in (own, meant) and own != meant:
+            raise Rejected(
+                "annotation", f"belongs to photo {meant!r:.80} of the file, which has {own!r:.80} alone"
+            )
         category, filled = self._category(file, annotation.get("category_id"))
         name, quality = self.taxonomy.by_id[category]
         box, source, clipped = self._box(annotation, category, base)
@@ -146,9 +152,10 @@ class LabelReader:
 
     def _category(self, file: _File, stated: Any) -> tuple[int, list[str]]:
         """The AI-Hub id; an id of the file's own is known by the name that its `categories` give it."""
-        if _number(stated) and stated in self.taxonomy.by_id:
-            return int(stated), []
-        name = file.category_names.get(stated) if _number(stated) else None
+        key = _key(stated)
+        if _number(key) and key in self.taxonomy.by_id:
+            return int(key), []
+        name = file.category_names.get(key) if _number(key) else None
         if name is None or _fold(name) not in self._ids_by_name:
             raise Rejected("unknown_id", f"category_id {stated!r:.80}" + (f" ({name!r:.80})" if name else ""))
         return self._ids_by_name[_fold(name)], ["category_id:name"]
@@ -232,7 +239,7 @@ class LabelReader:
 
     def _says_nothing(self, annotation: Any) -> bool:
         """Some photos with nothing to report say so by an annotation with their own id."""
-        category = _mapping(annotation).get("category_id")
+        category = _key(_mapping(annotation).get("category_id"))
         return _number(category) and category in self.taxonomy.negative_ids
 
 
@@ -338,6 +345,9 @@ def _named(image: Mapping[str, Any]) -> str | None:
 
 
 def _key(value: Any) -> Any:
+    """An id that can be compared; digits are the number."""
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        return int(value)
     return value if isinstance(value, str | int | float) else None
 
 
