@@ -23,6 +23,7 @@ REASONS = {
     "box_degenerate": "a box without width or height",
     "box_outside": "a box that reaches out of its photo",
     "boxless": "an object of an id without boxes, which the parameters skip",
+    "not_negative": "has the name of a photo with nothing to report, yet shows something",
     "unknown_value": "a value that the taxonomy does not know",
     "missing_value": "a field that the label does not state and no rule fills",
     "contradiction": "two labels of one photo do not say the same",
@@ -36,7 +37,7 @@ REASONS = {
 QUARANTINE = ["file", "reason", "detail"]
 """Columns of a quarantine."""
 
-LEFT_OUT = ("duplicate", "near_duplicate", "boxless")
+LEFT_OUT = ("duplicate", "near_duplicate", "boxless", "not_negative")
 """Reasons for which files are left out though nothing is wrong with them."""
 
 EXAMPLES = 10

@@ -73,6 +73,8 @@ def spoiled(tmp_path: Path) -> Path:
             "2102_12_missing": label(annotation(attributes={"tank_type": "B"})),
             "2102_12_nothing": label(),
             "2102_12_unreadable": b"",
+            "9999_12_id": label(annotation()),
+            "2101_12_shows": label(annotation()),
         }
     )
     del labels["2102_12_unreadable.json"]
@@ -112,6 +114,7 @@ def test_each_reason_row_by_row(spoiled: Path, taxonomy: Taxonomy) -> None:
             "unreadable",
             "cannot be read: No such file or directory",
         ),
+        (f"{zipped}2101_12_shows.json", "not_negative", "id 2101 in its name, yet it shows: crack"),
         (
             f"{zipped}2102_12_alone.json",
             "label_without_photo",
@@ -129,6 +132,7 @@ def test_each_reason_row_by_row(spoiled: Path, taxonomy: Taxonomy) -> None:
         (f"{zipped}2102_12_size.json", "photo_size", "width None, height 100"),
         (f"{zipped}2102_12_value.json", "unknown_value", "location '달': add it to the taxonomy"),
         (f"{zipped}2702_12_boxless.json", "boxless", "category_id 2702 carries no boxes"),
+        (f"{zipped}9999_12_id.json", "unknown_id", "id 9999 in its name"),
         (f"{zipped}crack.json", "file_name", "does not begin with an id and a part code"),
         ("Training/TS_half.zip.part0", "archive", "put its parts together, or unpack it"),
         (
@@ -390,7 +394,7 @@ def test_a_label_that_can_be_used_comes_before_one_that_cannot(
 
 
 def test_a_part_is_filled_from_where_the_photo_lies(taxonomy: Taxonomy, tmp_path: Path) -> None:
-    # Of the first the zip knows the part, of the second the folder, of the third the name, of the last nothing.
+    # The zip of the first, the folder of the second, the name of the third knows the part; of the last, none.
     names = ["2102_99_a", "2102_13_b", "2102_13_c", "2102_99_d"]
     images = [{"id": k, "file_name": f"{n}.jpg", "width": 200, "height": 100} for k, n in enumerate(names)]
     silent = {name: value for name, value in KOREAN.items() if name != "part"}

@@ -256,9 +256,20 @@ def test_a_negative_is_a_row_without_label(taxonomy: Taxonomy, content: dict[str
     assert "box_source" not in row
 
 
-def test_a_photo_named_negative_may_still_show_something(taxonomy: Taxonomy) -> None:
-    row = one_row(taxonomy, label(annotation(2101, bbox=None), annotation(2102)), "2101_12_a.json")
-    assert row["label"] == "crack"
+def test_a_photo_named_negative_that_shows_something_is_told(taxonomy: Taxonomy) -> None:
+    # It is neither a negative nor of a label's photos: no split could take it.
+    content = label(annotation(2101, bbox=None), annotation(2502), annotation(2102))
+    _, (problem,) = read(taxonomy, content, "2101_12_a.json")
+    assert (problem["reason"], problem["detail"]) == (
+        "not_negative",
+        "id 2101 in its name, yet it shows: crack, scratch",
+    )
+
+
+@pytest.mark.parametrize("content", [label(annotation()), label()])
+def test_a_photo_whose_name_has_an_unknown_id_is_told(taxonomy: Taxonomy, content: Any) -> None:
+    _, (problem,) = read(taxonomy, content, "9999_12_a.json")
+    assert (problem["reason"], problem["detail"]) == ("unknown_id", "id 9999 in its name")
 
 
 # --- boxes ----------------------------------------------------------------------------------------------

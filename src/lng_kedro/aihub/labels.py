@@ -108,6 +108,9 @@ class LabelReader:
         except Rejected as problem:
             return [], [problem]
         category = base["photo_category_id"]
+        negative = category in self.taxonomy.negative_ids
+        if not negative and category not in self.taxonomy.by_id:
+            return [], [Rejected("unknown_id", f"id {category} in its name")]
         # A photo of an id without boxes may have no annotation: its name says it all.
         implied = [{"category_id": category}] if category in self.taxonomy.boxless_ids else []
         rows: list[Row] = []
@@ -121,9 +124,12 @@ class LabelReader:
                 problems.append(problem)
         if problems:  # a photo of which one object is lost would teach that the object is not there
             return [], problems
+        if rows and negative:
+            shown = ", ".join(sorted({row["label"] for row in rows}))
+            return [], [Rejected("not_negative", f"id {category} in its name, yet it shows: {shown}")]
         if rows:
             return rows, []
-        if category not in self.taxonomy.negative_ids:
+        if not negative:
             return [], [Rejected("no_object", f"id {category} without annotations")]
         return [base | {"category_id": category, "label": None, "clipped": False, "filled": ""}], []
 
