@@ -1,5 +1,6 @@
 """What becomes of a photo or an object that cannot be used: a row with a reason, never silence."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -44,6 +45,9 @@ EXAMPLES = 10
 """Files that an error shows for each reason."""
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
 class Rejected(Exception):  # noqa: N818  it is an outcome that is counted
     """A photo or an object that cannot be used: a code of `REASONS`, and what was found."""
 
@@ -52,12 +56,16 @@ class Rejected(Exception):  # noqa: N818  it is an outcome that is counted
         self.reason, self.detail = reason, detail
 
     def row(self, file: str) -> dict[str, str]:
-        """Its row of the quarantine.
+        """Its row of the quarantine; control characters of names are escaped, as they would break its lines.
 
         Args:
             file: locator of the photo or label file.
         """
-        return {"file": file, "reason": self.reason, "detail": self.detail}
+        return {"file": _escaped(file), "reason": self.reason, "detail": _escaped(self.detail)}
+
+
+def _escaped(text: str) -> str:
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def counted(counts: Counter[str]) -> str:
