@@ -166,10 +166,28 @@ def test_workers_and_chunks_change_nothing(
     spoiled: Path, taxonomy: Taxonomy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = index_of(spoiled, taxonomy)
+    monkeypatch.setattr(index, "PARTS", 1)
     monkeypatch.setattr(index, "CHUNK", 3)
     for n_jobs in (1, 2):
         for ours, theirs in zip(index_of(spoiled, taxonomy, n_jobs), expected, strict=True):
             pd.testing.assert_frame_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("n_files", "n_parts"), [(40, 40), (600, 300)])
+def test_few_label_files_are_work_for_many_processes(
+    taxonomy: Taxonomy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_files: int, n_parts: int
+) -> None:
+    photos, labels = photos_and_labels({f"2102_12_{k}": label(annotation()) for k in range(n_files)})
+    write(tmp_path / "all.zip", photos | labels)
+    parts = []
+
+    def count(function: Any, items: list[Any], *_: Any) -> Any:
+        parts.extend(items)
+        return map(function, items)
+
+    monkeypatch.setattr(index, "parallel_map", count)
+    manifest, _ = index_of(tmp_path, taxonomy)
+    assert (len(parts), len(manifest)) == (n_parts, n_files)
 
 
 def test_a_damaged_member_is_told_and_the_others_are_read(taxonomy: Taxonomy, tmp_path: Path) -> None:

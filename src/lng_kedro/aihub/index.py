@@ -10,8 +10,8 @@ from lng_kedro.aihub.labels import LabelReader, Row, missing, refusal
 from lng_kedro.compute import Processes, Ray, parallel_map
 from lng_kedro.quarantine import QUARANTINE, Rejected
 
-CHUNK = 512
-"""Label files that a process reads at a time."""
+CHUNK, PARTS = 512, 256
+"""Label files that a process reads at a time, at most; few files, which may be merged ones, make parts of fewer."""
 
 _REFUSED = ["photo_id", "label_file", "reason", "detail"]
 _CLAIM = ["photo_id", "label_file"]
@@ -86,7 +86,8 @@ def _read(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows of the manifest that lack the photo's locator, and refusals."""
     items = [(label, stem(label) in photos) for label in labels]
-    chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
+    size = max(1, min(CHUNK, len(items) // PARTS))
+    chunks = [items[start : start + size] for start in range(0, len(items), size)]
     work = partial(_read_chunk, raw, reader)
     parts = [
         _read_chunk(raw, reader, []),
