@@ -11,7 +11,7 @@ from lng_kedro.compute import Processes, Ray, parallel_map
 from lng_kedro.quarantine import QUARANTINE, Rejected
 
 CHUNK, PARTS = 512, 256
-"""Label files that a process reads at a time, at most; few files, which may be merged ones, make parts of fewer."""
+"""Label files that a process reads at a time, at most, and the parts of fewer files: merged ones are few."""
 
 _REFUSED = ["photo_id", "label_file", "reason", "detail"]
 _CLAIM = ["photo_id", "label_file"]
