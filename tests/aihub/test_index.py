@@ -29,7 +29,7 @@ def index_of(
     manifest, quarantine = index_labels(
         AIHubFolder(root), LabelReader(taxonomy, **options), Processes(engine="processes", workers=n_jobs)
     )
-    found = {stem(photo) for photo in AIHubFolder(root).photos()}
+    found = {stem(photo) for photo in AIHubFolder(root).listing().photos}
     told = set(manifest["photo_id"])
     assert found - told - {stem(file) for file in quarantine["file"]} == set()
     return manifest, quarantine

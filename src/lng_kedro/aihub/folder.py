@@ -15,7 +15,8 @@ from pathlib import Path
 
 from lng_kedro.quarantine import Rejected
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
+OTHER_PHOTO_SUFFIXES = (".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".avif")
 LARGEST_PHOTO, LARGEST_LABEL = 2**28, 2**30
 """Bytes of a file that is read; a few kilobytes in a zip can unpack to more than the memory holds."""
 
@@ -39,12 +40,16 @@ class Listing:
     problems: list[dict[str, str]] = field(default_factory=list)
 
     def add(self, locator: str) -> None:
-        """Takes a file in if it is a photo or a label file."""
+        """Takes a file in if it is a photo or a label file; a photo that is not read is refused."""
         name = locator.lower()
         if name.endswith(".json"):
             self.labels.append(locator)
         elif name.endswith(PHOTO_SUFFIXES):
             self.photos.append(locator)
+        elif name.endswith(OTHER_PHOTO_SUFFIXES):
+            self.refuse(
+                "unreadable", "a photo of a kind that is not read: convert it to JPEG or PNG", locator
+            )
 
     def refuse(self, reason: str, detail: str, file: str) -> None:
         """Takes note of a file that cannot be used."""
@@ -79,18 +84,6 @@ class AIHubFolder:
             else:
                 listing.add(path)
         return listing.sort()
-
-    def labels(self) -> Iterator[str]:
-        """Locators of the label files (JSON), in sorted order."""
-        return iter(self.listing().labels)
-
-    def photos(self) -> Iterator[str]:
-        """Locators of the photos, in sorted order."""
-        return iter(self.listing().photos)
-
-    def problems(self) -> list[dict[str, str]]:
-        """Quarantine rows of broken archives, unsafe member paths and unreadable folders."""
-        return self.listing().problems
 
     def read(self, locator: str) -> bytes:
         """The bytes of one file.
