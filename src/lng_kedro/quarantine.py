@@ -27,7 +27,7 @@ REASONS = {
     "not_negative": "has the name of a photo with nothing to report, yet shows something",
     "unknown_value": "a value that the taxonomy does not know",
     "missing_value": "a field that the label does not state and no rule fills",
-    "contradiction": "two labels of one photo do not say the same",
+    "contradiction": "two labels of one photo do not say the same, or an id and the quality stated",
     "no_object": "a photo of a defect without any object",
     "unreadable": "a file that cannot be read, or no photo that can be decoded",
     "truncated": "a photo that ends too early",

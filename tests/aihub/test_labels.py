@@ -160,7 +160,8 @@ def test_a_blank_key_leaves_the_word_to_another_one(taxonomy: Taxonomy) -> None:
     ],
 )
 def test_spellings(taxonomy: Taxonomy, field: str, spelled: Any, value: str) -> None:
-    row = one_row(taxonomy, label(annotation(attributes=KOREAN | {field: spelled})))
+    category_id = 1101 if value == "Good" else 1102
+    row = one_row(taxonomy, label(annotation(category_id, attributes=KOREAN | {field: spelled})))
     assert row[field] == value
     assert row["filled"] == ""
 
@@ -196,6 +197,22 @@ def test_a_missing_part_is_filled_from_the_zip_then_from_the_name(
 def test_a_missing_quality_is_filled_from_the_id(taxonomy: Taxonomy, category_id: int, quality: str) -> None:
     row = one_row(taxonomy, label(annotation(category_id, attributes=without("quality", "part"))))
     assert (row["quality"], row["filled"]) == (quality, "part:zip,quality:id")
+
+
+@pytest.mark.parametrize(
+    ("category_id", "stated", "detail"),
+    [
+        (1101, "불량", "id 1101 is Good, the label says Defective"),
+        (1102, "양품", "id 1102 is Defective, the label says Good"),
+        (6101, "Defective", "id 6101 is Good, the label says Defective"),
+    ],
+)
+def test_a_quality_that_is_not_its_ids_is_refused(
+    taxonomy: Taxonomy, category_id: int, stated: str, detail: str
+) -> None:
+    content = label(annotation(category_id, attributes=KOREAN | {"quality": stated}))
+    _, (problem,) = read(taxonomy, content)
+    assert (problem["reason"], problem["detail"]) == ("contradiction", detail)
 
 
 # --- photos without boxes, photos without objects -------------------------------------------------------

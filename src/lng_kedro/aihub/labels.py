@@ -150,6 +150,10 @@ class LabelReader:
         for key in self.taxonomy.fields:
             if key in stated:
                 values[key] = self._value(key, stated[key])
+                if key == "quality" and values[key] != quality:
+                    raise Rejected(
+                        "contradiction", f"id {category} is {quality}, the label says {values[key]}"
+                    )
                 continue
             values[key], rule = self._filled(key, file, photo, quality)
             if rule:
