@@ -88,6 +88,8 @@ def test_a_file_is_rejected_once_however_often_it_is_named():
     photos = quarantine(("d", "near_duplicate", ""), ("e", "empty", ""))
     assert summary.n_rejected(tables(labels, photos)) == (2, 3)
     assert summary.n_rejected(tables(quarantine(), quarantine())) == (0, 0)
+    in_vain = [("labels.json", "label_without_photo", f"no photo has the name {name}") for name in "xyy"]
+    assert summary.n_rejected(tables(quarantine(*in_vain), quarantine())) == (2, 0)
 
 
 def test_areas_are_the_same_in_the_raw_photo_and_in_the_processed_frame():

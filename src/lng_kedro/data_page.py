@@ -122,7 +122,8 @@ def _labels(taxonomy: Taxonomy, counts: pd.DataFrame) -> list[str]:
 
 def _totals(tables: Tables, of_photo: pd.DataFrame, split_counts: pd.DataFrame) -> dict[str, int]:
     wrong, left_out = summary.n_rejected(tables)
-    rejected = pd.concat([quarantine["file"] for quarantine in tables.quarantines.values()])
+    rejected = pd.concat(tables.quarantines.values(), ignore_index=True)
+    others = rejected[~rejected["file"].isin(of_photo["photo"])]
     return {
         "photos": len(of_photo),
         "chosen": len(tables.split),
@@ -132,7 +133,7 @@ def _totals(tables: Tables, of_photo: pd.DataFrame, split_counts: pd.DataFrame) 
         "all_labels": split_counts["label"].nunique(),
         "wrong": wrong,
         "left_out": left_out,
-        "files": len(of_photo) + rejected.loc[~rejected.isin(of_photo["photo"])].nunique(),
+        "files": len(of_photo) + summary.subjects(others).nunique(),
         "short": int((split_counts["wanted"] - split_counts["got"]).clip(lower=0).sum()),
         "wanted": int(split_counts["wanted"].sum()),
     }

@@ -112,13 +112,23 @@ def examples(quarantine: pd.DataFrame, reason: str, number: int) -> list[tuple[s
     return list(zip(first["file"], first["detail"], strict=True))
 
 
+def subjects(quarantine: pd.DataFrame) -> pd.Series:
+    """What each row speaks of: its file, or one of the many photos that a merged label file names in vain."""
+    named = quarantine["detail"].where(quarantine["reason"] == "label_without_photo", "")
+    return quarantine["file"] + "\n" + named
+
+
+def wrong(quarantine: pd.DataFrame) -> pd.DataFrame:
+    """Rows of files with which something is wrong."""
+    return quarantine[~quarantine["reason"].isin(LEFT_OUT)]
+
+
 def n_rejected(tables: Tables) -> tuple[int, int]:
-    """Files in quarantine: with something wrong, and left out though nothing is."""
-    rows = pd.concat(tables.quarantines.values())
-    left_out = rows["reason"].isin(LEFT_OUT)
-    wrong = rows.loc[~left_out, "file"].unique()
-    others = rows.loc[left_out & ~rows["file"].isin(wrong), "file"]
-    return len(wrong), others.nunique()
+    """What is in quarantine: with something wrong, and left out though nothing is."""
+    rows = pd.concat(tables.quarantines.values(), ignore_index=True)
+    bad = wrong(rows)
+    others = rows[~rows["file"].isin(bad["file"])]
+    return subjects(bad).nunique(), subjects(others).nunique()
 
 
 def boxes(manifest: pd.DataFrame, objects: pd.DataFrame) -> dict[str, pd.DataFrame]:

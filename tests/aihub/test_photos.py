@@ -161,7 +161,7 @@ def test_too_many_that_cannot_be_used_stop_the_run(tmp_path: Path) -> None:
     names = list(sizes)
     assert len(processor(tmp_path, sizes, max_rejected_share=0.3).look(names)) == 10
     expected = (
-        r"3 of the first 10 photos cannot be used, more than max_rejected_share=0\.2 allows.*"
+        r"3 of 10 photos that were looked at cannot be used, more than max_rejected_share=0\.2 allows.*"
         r"size_mismatch, 1 times: .*\n  7\.jpg: the label says 100 x 100, the photo is 200 x 100\n"
     )
     with pytest.raises(ValueError, match=f"(?s){expected}"):

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -280,12 +280,53 @@ class TestPipeline:
         for file in (folder / "05_model_input").iterdir():
             file.unlink()
         (folder / "03_primary/split.parquet").unlink()
-        parameters = {"data_dir": str(folder), "raw_dir": str(raw_dir), "data_processing": SETTINGS}
-        with session(project, "test", **parameters) as kedro_session:
-            kedro_session.run(pipeline_names=["data_processing"], tags=["images", "samples"])
+        run_tags(project, raw_dir, folder, "images", "samples")
         ours, theirs = (contents(d) for d in (data_dir, folder))
         assert ours.keys() == theirs.keys()
         assert [name for name in ours if ours[name] != theirs[name]] == []
+
+
+@pytest.fixture
+def copy(data_dir: Path, tmp_path: Path) -> Path:
+    """The data folder of a finished run, to be spoilt."""
+    return Path(shutil.copytree(data_dir, tmp_path / "data"))
+
+
+def run_tags(project: Path, raw_dir: Path, data_dir: Path, *tags: str, **settings: Any) -> None:
+    """Runs parts of the pipeline."""
+    parameters = {"data_dir": str(data_dir), "raw_dir": str(raw_dir), "data_processing": SETTINGS | settings}
+    with session(project, "test", **parameters) as kedro_session:
+        kedro_session.run(pipeline_names=["data_processing"], tags=list(tags))
+
+
+def change(path: Path, function: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    """Puts another table in the place of a stored one."""
+    function(pd.read_parquet(path)).to_parquet(path)
+
+
+class TestTablesOfDifferentAge:
+    """A part never works with a table that was made of another one than lies there now."""
+
+    def test_a_chosen_photo_that_was_left_out_since(self, project: Path, raw_dir: Path, copy: Path) -> None:
+        manifest = copy / "02_intermediate/manifest.parquet"
+        change(manifest, lambda rows: rows[rows["photo_id"] != "2102_12_0"])
+        again = "--tags split,images,samples"
+        with pytest.raises(ValueError, match=f"1 photos of the split, 2102_12_0 for one.*{again}"):
+            run_tags(project, raw_dir, copy, "samples")
+        with pytest.raises(ValueError, match=f"1 photos of the draw, 2102_12_0 for one.*{again}"):
+            run_tags(project, raw_dir, copy, "images")
+
+    @pytest.mark.parametrize(("photo_id", "label"), [("2102_12_0", None), ("2101_12_0", "crack")])
+    def test_a_chosen_photo_with_other_objects(
+        self, project: Path, raw_dir: Path, copy: Path, photo_id: str, label: str | None
+    ) -> None:
+        def relabelled(rows: pd.DataFrame) -> pd.DataFrame:
+            rows.loc[rows["photo_id"] == photo_id, "label"] = label
+            return rows
+
+        change(copy / "02_intermediate/manifest.parquet", relabelled)
+        with pytest.raises(ValueError, match=f"1 photos of the split, {photo_id} for one"):
+            run_tags(project, raw_dir, copy, "samples")
 
 
 # Of the photos of cracks, in the order in which they are drawn: what each one's file holds.
@@ -443,6 +484,18 @@ class TestStopped:
         with session(project, "test", **parameters) as again, pytest.raises(ValueError, match="9 of 10"):
             again.run(pipeline_names=["data_processing"], only_missing_outputs=True)
 
+    def test_parts_after_a_reading_that_was_refused_are_refused(
+        self, project: Path, raw_dir: Path, copy: Path
+    ) -> None:
+        quarantine = copy / "02_intermediate/label_quarantine.csv"
+        rows = pd.read_csv(quarantine)
+        more = [{"file": "labels.json", "reason": "json", "detail": "x"}] * 99
+        more += [{"file": f"{k}.json", "reason": "json", "detail": "x"} for k in range(60)]
+        pd.concat([rows, pd.DataFrame(more)]).to_csv(quarantine, index=False)
+        # Two lone files and 61 bad ones; 74 photos are good.
+        with pytest.raises(ValueError, match="63 of 137 photos, labels and archives"):
+            run_tags(project, raw_dir, copy, "split", "images", "samples", "report")
+
 
 class TestNodes:
     def test_a_tenth_may_be_rejected(
@@ -472,6 +525,15 @@ class TestNodes:
             "photo_without_label, 12 times: no label has the photo's name",
             *(f"  a/2102_12_x{k:02}.jpg: no label file has this name" for k in range(10)),
         ]
+
+    def test_each_photo_that_a_merged_label_file_names_in_vain_counts(
+        self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path
+    ) -> None:
+        images = [{"id": k, "file_name": f"2102_12_y{k}.jpg", "width": 9, "height": 9} for k in range(5)]
+        write(tmp_path, {"labels.json": encoded({"images": images, "annotations": []})})
+        manifest, quarantine = nodes.read_labels(folder(tmp_path, 9, 0), taxonomy, params)
+        with pytest.raises(ValueError, match="5 of 14 photos"):
+            nodes.taxonomy_of_data(taxonomy, manifest, quarantine, params)
 
     def test_repeated_files_are_no_reason_to_stop(
         self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path

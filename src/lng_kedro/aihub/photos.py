@@ -13,7 +13,7 @@ from lng_kedro.compute import Processes, Ray, parallel_map
 from lng_kedro.geometry import upright_size
 from lng_kedro.imaging import process_photo
 from lng_kedro.photo_journal import Outcome, PhotoFacts, PhotoJournal, key_of
-from lng_kedro.quarantine import Rejected, examples
+from lng_kedro.quarantine import Rejected, check_share
 
 
 class PhotoSettings(NamedTuple):
@@ -84,15 +84,10 @@ class PhotoProcessor:
 
     def _check_rejected(self) -> None:
         problems = {i: outcome for i, outcome in self._seen.items() if isinstance(outcome, Rejected)}
-        if len(problems) <= self.max_rejected_share * len(self._seen):
-            return
         locators = self.stated.loc[list(problems), "photo"]
         rows = [problem.row(file) for problem, file in zip(problems.values(), locators, strict=True)]
-        raise ValueError(
-            f"{len(problems)} of the first {len(self._seen)} photos cannot be used, more than "
-            f"max_rejected_share={self.max_rejected_share} allows. Mend them, or raise "
-            f"data_processing.max_rejected_share. The first:{examples(rows)}"
-        )
+        what = "photos that were looked at"
+        check_share(rows, len(problems), len(self._seen), what, self.max_rejected_share)
 
 
 def _process(raw: AIHubFolder, settings: PhotoSettings, locator: str) -> tuple[Outcome, bytes | None]:

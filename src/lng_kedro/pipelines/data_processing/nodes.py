@@ -9,7 +9,7 @@ import pandas as pd
 
 from lng_kedro import data_summary
 from lng_kedro.aihub.choice import choose, choose_all
-from lng_kedro.aihub.folder import AIHubFolder, stem
+from lng_kedro.aihub.folder import AIHubFolder
 from lng_kedro.aihub.index import index_labels
 from lng_kedro.aihub.labels import LabelReader
 from lng_kedro.aihub.photos import PhotoProcessor, PhotoSettings
@@ -23,7 +23,7 @@ from lng_kedro.photo_journal import PhotoJournal
 from lng_kedro.pipelines.data_processing.params import DataProcessingParams
 from lng_kedro.plots import box_sizes
 from lng_kedro.prompts import chat_completion, chat_prompt
-from lng_kedro.quarantine import LEFT_OUT, QUARANTINE, counted, examples
+from lng_kedro.quarantine import QUARANTINE, check_share, counted
 from lng_kedro.report import to_json
 from lng_kedro.taxonomy import BBOX, Taxonomy
 
@@ -74,12 +74,16 @@ def taxonomy_of_data(
     return taxonomy.with_data_values({name: objects[name].unique() for name in names})
 
 
-def draw_photos(manifest: pd.DataFrame, taxonomy: Taxonomy, params: DataProcessingParams) -> pd.DataFrame:
+def draw_photos(
+    manifest: pd.DataFrame, quarantine: pd.DataFrame, taxonomy: Taxonomy, params: DataProcessingParams
+) -> pd.DataFrame:
     """The order in which the photos of each pool are taken.
 
     Raises:
-        ValueError: some label has too few photos, and `shortfall` is `error`.
+        ValueError: too many files are bad, which ended the run that read them already; or some label has too
+            few photos, and `shortfall` is `error`.
     """
+    _check_rejected(manifest, quarantine, params.max_rejected_share)
     pools = _pools(taxonomy, params)
     drawn = draw(manifest, pools, params.seed)
     found = drawn["pool"].value_counts()
@@ -103,8 +107,11 @@ def process_photos(
         were looked at and not taken.
 
     Raises:
-        ValueError: too many photos cannot be used, or too few can and `shortfall` is `error`.
+        ValueError: too many photos cannot be used, or too few can and `shortfall` is `error`; or the draw was
+            made of another manifest.
     """
+    gone = drawn.loc[~drawn["photo_id"].isin(manifest["photo_id"]), "photo_id"]
+    _check_not_older("draw", gone)
     pools = _pools(taxonomy, params)
     columns = ["photo_id", "photo", "width", "height"]
     stated = manifest[columns].drop_duplicates("photo_id").set_index("photo_id")
@@ -161,9 +168,16 @@ def corner_boxes(manifest: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
 
     Boxes turn as their photo was turned upright, unless its label speaks of the upright photo already. The
     order within a photo is from top to bottom, then left to right: one that can be seen.
+
+    Raises:
+        ValueError: the split was made of another manifest. A photo of a defect without its object would teach
+            that there is nothing to report.
     """
     facts = ["photo_id", "split", "stored_width", "stored_height", "orientation"]
     objects = manifest[manifest["label"].notna()].merge(split[facts], on="photo_id")
+    known = split["photo_id"].isin(manifest["photo_id"])
+    as_chosen = split["photo_id"].isin(objects["photo_id"]) == split["photo_label"].notna()
+    _check_not_older("split", split.loc[~(known & as_chosen), "photo_id"])
     columns = ["x", "y", "w", "h", "width", "height", *facts[2:]]
     corners = [
         _corners((x, y, w, h), (width, height), (stored_width, stored_height), orientation)
@@ -269,14 +283,16 @@ def _corners(
     return coco_to_corners(box, *stated, PROCESSED_SIZE)
 
 
+def _check_not_older(table: str, photo_ids: "pd.Series[str]") -> None:
+    if len(photo_ids):
+        raise ValueError(
+            f"{len(photo_ids)} photos of the {table}, {photo_ids.iloc[0]} for one, are not in the manifest, or "
+            "not with such objects: labels were read again since. Run --tags split,images,samples,report"
+        )
+
+
 def _check_rejected(manifest: pd.DataFrame, quarantine: pd.DataFrame, max_share: float) -> None:
-    wrong = quarantine[~quarantine["reason"].isin(LEFT_OUT)]
-    names = set(wrong["file"].map(stem))
-    n_all = len(names | set(manifest["photo_id"]))
-    if len(names) <= max_share * n_all:
-        return
-    raise ValueError(
-        f"{len(names)} of {n_all} photos, labels and archives cannot be used, more than "
-        f"max_rejected_share={max_share} allows. Mend them, or raise data_processing.max_rejected_share. "
-        f"All are listed in label_quarantine.csv; the first:{examples(wrong.to_dict('records'))}"
-    )
+    bad = data_summary.wrong(quarantine)
+    n_bad = data_summary.subjects(bad).nunique()
+    what = "photos, labels and archives (label_quarantine.csv lists all)"
+    check_share(bad.to_dict("records"), n_bad, n_bad + manifest["photo_id"].nunique(), what, max_share)

@@ -27,7 +27,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.draw_photos,
-                inputs=["manifest", "taxonomy", "params:data_processing"],
+                inputs=["manifest", "label_quarantine", "taxonomy", "params:data_processing"],
                 outputs="draw",
                 name="draw_photos",
                 tags="split",
