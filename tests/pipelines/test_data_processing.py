@@ -19,7 +19,7 @@ from PIL import ExifTags, Image
 from lng_kedro.aihub.folder import AIHubFolder
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.pipelines.data_processing import nodes
-from lng_kedro.pipelines.data_processing.params import DataProcessingParams
+from lng_kedro.pipelines.data_processing.params import DECIDE, DataProcessingParams
 from lng_kedro.prompts import user_prompt
 from lng_kedro.report import parse_report
 from lng_kedro.taxonomy import Taxonomy, load_taxonomy
@@ -362,6 +362,48 @@ def write_broken(root: Path, taxonomy: Taxonomy) -> dict[str, str]:
     return of_name
 
 
+class TestOtherParameters:
+    """A part refuses what a part before it made with other parameters than are given now."""
+
+    @pytest.mark.parametrize(
+        ("tag", "settings", "said", "again"),
+        [
+            ("split", {"boxless": "skip"}, "boxless was whole_image and is skip", "ingest,split,images"),
+            ("split", {"optional_fields": ["material"]}, r"optional_fields was \[\]", "ingest,split,images"),
+            ("images", {"seed": 7}, "seed was 42 and is 7", "split,images,samples"),
+            ("samples", {"optional_fields": ["material"]}, "optional_fields", "ingest,split,images"),
+            ("samples", {"good_share": 0.4}, "good_share was 0.3 and is 0.4", "images,samples,report"),
+            ("report", {"seed": 7, "jpeg_quality": 90}, "seed .*; jpeg_quality .* is 90", "split,images"),
+        ],
+    )
+    def test_are_named_with_the_tags_to_run(
+        self,
+        project: Path,
+        raw_dir: Path,
+        data_dir: Path,
+        tag: str,
+        settings: dict[str, Any],
+        said: str,
+        again: str,
+    ) -> None:
+        before = contents(data_dir)
+        with pytest.raises(ValueError, match=f"{said}.*Give the same --params again, or run --tags {again}"):
+            run_tags(project, raw_dir, data_dir, tag, **settings)
+        assert contents(data_dir) == before
+
+    def test_each_one_decides_something_or_changes_nothing(self) -> None:
+        names = [name for part in DECIDE.values() for name in part]
+        assert sorted([*names, "max_rejected_share", "compute"]) == sorted(DataProcessingParams.model_fields)
+
+    def test_those_that_change_nothing_may_differ(self, project: Path, raw_dir: Path, copy: Path) -> None:
+        more = {"max_rejected_share": 0.5, "compute": {"engine": "processes", "workers": 2}}
+        run_tags(project, raw_dir, copy, "report", **more)
+        page = (copy / "08_reporting/data.html").read_text(encoding="utf-8")
+        # The page shows those of its tables.
+        assert '<th scope="row">max_rejected_share</th><td>0.05</td>' in page
+        assert '<th scope="row">seed</th><td>42</td>' in page
+
+
 class TestBrokenPhotos:
     @pytest.fixture(scope="class")
     def broken(
@@ -501,18 +543,18 @@ class TestNodes:
     def test_a_tenth_may_be_rejected(
         self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path
     ) -> None:
-        manifest, quarantine = nodes.read_labels(folder(tmp_path, 9, 1), taxonomy, params)
+        manifest, quarantine, _ = nodes.read_labels(folder(tmp_path, 9, 1), taxonomy, params)
         assert len(manifest) == 9
         assert quarantine.to_dict("records") == [
             {"file": "2102_12_9.json", "reason": "box", "detail": "four finite numbers expected, found None"}
         ]
-        assert nodes.taxonomy_of_data(taxonomy, manifest, quarantine, params).label_names
+        assert nodes.taxonomy_of_data(taxonomy, manifest, quarantine, params)
 
     def test_more_is_an_error_that_counts_the_reasons_and_shows_ten_of_each(
         self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path
     ) -> None:
         write(tmp_path, {f"a/2102_12_x{k:02}.jpg": b"" for k in range(12)})
-        manifest, quarantine = nodes.read_labels(folder(tmp_path, 8, 2), taxonomy, params)
+        manifest, quarantine, _ = nodes.read_labels(folder(tmp_path, 8, 2), taxonomy, params)
         with pytest.raises(ValueError, match="14 of 22 photos") as caught:
             nodes.taxonomy_of_data(taxonomy, manifest, quarantine, params)
         first, *lines = str(caught.value).splitlines()
@@ -531,7 +573,7 @@ class TestNodes:
     ) -> None:
         images = [{"id": k, "file_name": f"2102_12_y{k}.jpg", "width": 9, "height": 9} for k in range(5)]
         write(tmp_path, {"labels.json": encoded({"images": images, "annotations": []})})
-        manifest, quarantine = nodes.read_labels(folder(tmp_path, 9, 0), taxonomy, params)
+        manifest, quarantine, _ = nodes.read_labels(folder(tmp_path, 9, 0), taxonomy, params)
         with pytest.raises(ValueError, match="5 of 14 photos"):
             nodes.taxonomy_of_data(taxonomy, manifest, quarantine, params)
 
@@ -540,10 +582,10 @@ class TestNodes:
     ) -> None:
         folder(tmp_path / "Training", 3, 0)
         folder(tmp_path / "Validation", 3, 0)
-        manifest, quarantine = nodes.read_labels(AIHubFolder(tmp_path), taxonomy, params)
+        manifest, quarantine, _ = nodes.read_labels(AIHubFolder(tmp_path), taxonomy, params)
         assert set(quarantine["reason"]) == {"duplicate"}
         assert len(quarantine) == 6
-        assert nodes.taxonomy_of_data(taxonomy, manifest, quarantine, params).label_names
+        assert nodes.taxonomy_of_data(taxonomy, manifest, quarantine, params)
 
     def test_boxes_that_reach_outside_are_refused_or_cut(
         self,
@@ -558,11 +600,11 @@ class TestNodes:
         files |= {"2102_12_c.jpg": b"", "2102_12_c.json": encoded(label(annotation(attributes=without)))}
         write(tmp_path, files)
         caplog.set_level("INFO")
-        manifest, quarantine = nodes.read_labels(AIHubFolder(tmp_path), taxonomy, params)
+        manifest, quarantine, _ = nodes.read_labels(AIHubFolder(tmp_path), taxonomy, params)
         assert list(manifest["photo_id"]) == ["2102_12_b", "2102_12_c"]
         assert list(quarantine["reason"]) == ["box_outside"]
         cutting = params.model_copy(update={"clip_boxes": True})
-        manifest, quarantine = nodes.read_labels(AIHubFolder(tmp_path), taxonomy, cutting)
+        manifest, quarantine, _ = nodes.read_labels(AIHubFolder(tmp_path), taxonomy, cutting)
         assert manifest[["w", "clipped"]].to_numpy().tolist() == [[10.0, True], [30.0, False], [30.0, False]]
         assert quarantine.empty
         filled = "Filled: part:name 1, quality:id 1."
@@ -583,7 +625,7 @@ class TestNodes:
         manifest = pd.DataFrame(
             [{"photo_id": "a", "label": "crack", **ENGLISH, "part": "Pipe", "material": None}]
         )
-        grown = nodes.taxonomy_of_data(taxonomy, manifest, NOTHING, params)
+        grown, _ = nodes.taxonomy_of_data(taxonomy, manifest, NOTHING, params)
         assert grown.choices("part") == (*taxonomy.choices("part"), "Pipe")
         assert grown.field_names == taxonomy.field_names
 

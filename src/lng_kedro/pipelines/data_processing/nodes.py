@@ -20,7 +20,7 @@ from lng_kedro.data_summary import Tables
 from lng_kedro.geometry import PROCESSED_SIZE, Box, coco_to_corners, upright_box, upright_size
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.photo_journal import PhotoJournal
-from lng_kedro.pipelines.data_processing.params import DataProcessingParams
+from lng_kedro.pipelines.data_processing.params import DataProcessingParams, MadeWith
 from lng_kedro.plots import box_sizes
 from lng_kedro.prompts import chat_completion, chat_prompt
 from lng_kedro.quarantine import QUARANTINE, check_share, counted
@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 
 def read_labels(
     raw: AIHubFolder, taxonomy: Taxonomy, params: DataProcessingParams
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Reads every label file: the manifest, and the quarantine of what cannot be used."""
+) -> tuple[pd.DataFrame, pd.DataFrame, MadeWith]:
+    """Reads every label file: the manifest, the quarantine of what cannot be used, and what decided both."""
     reader = LabelReader(taxonomy, params.boxless == "skip", params.clip_boxes)
     manifest, quarantine = index_labels(raw, reader, params.compute)
     filled: Counter[str] = Counter()
@@ -47,12 +47,12 @@ def read_labels(
         manifest["clipped"].sum(),
         counted(Counter(quarantine["reason"])),
     )
-    return manifest, quarantine
+    return manifest, quarantine, params.made_with()
 
 
 def taxonomy_of_data(
     taxonomy: Taxonomy, manifest: pd.DataFrame, quarantine: pd.DataFrame, params: DataProcessingParams
-) -> Taxonomy:
+) -> tuple[Taxonomy, MadeWith]:
     """The taxonomy of this run: values that only its data hold, optional fields that it asks for.
 
     The first node after both tables are saved: here a run of too many bad files ends, and a person can
@@ -71,45 +71,55 @@ def taxonomy_of_data(
         if lacking:
             raise ValueError(f"optional_fields: {lacking} of {len(objects)} objects have no '{name}'")
     names = [n for n, f in taxonomy.fields.items() if not f.optional or n in params.optional_fields]
-    return taxonomy.with_data_values({name: objects[name].unique() for name in names})
+    grown = taxonomy.with_data_values({name: objects[name].unique() for name in names})
+    return grown, params.made_with()
 
 
 def draw_photos(
-    manifest: pd.DataFrame, quarantine: pd.DataFrame, taxonomy: Taxonomy, params: DataProcessingParams
-) -> pd.DataFrame:
+    manifest: pd.DataFrame,
+    quarantine: pd.DataFrame,
+    taxonomy: Taxonomy,
+    manifest_made_with: MadeWith,
+    taxonomy_made_with: MadeWith,
+    params: DataProcessingParams,
+) -> tuple[pd.DataFrame, MadeWith]:
     """The order in which the photos of each pool are taken.
 
     Raises:
-        ValueError: too many files are bad, which ended the run that read them already; or some label has too
-            few photos, and `shortfall` is `error`.
+        ValueError: too many files are bad, which ended the run that read them already; what was read before
+            was read with other parameters; or some label has too few photos, and `shortfall` is `error`.
     """
+    params.check_made_with(manifest_made_with, "ingest")
+    params.check_made_with(taxonomy_made_with, "ingest")
     _check_rejected(manifest, quarantine, params.max_rejected_share)
     pools = _pools(taxonomy, params)
     drawn = draw(manifest, pools, params.seed)
     found = drawn["pool"].value_counts()
     if params.shortfall == "error":
         check_enough(pools, {str(pool): int(n) for pool, n in found.items()})
-    return drawn
+    return drawn, params.made_with()
 
 
 def process_photos(
     raw: AIHubFolder,
     manifest: pd.DataFrame,
     drawn: pd.DataFrame,
+    draw_made_with: MadeWith,
     taxonomy: Taxonomy,
     journal: PhotoJournal,
     params: DataProcessingParams,
-) -> tuple[PhotoFolder, pd.DataFrame, pd.DataFrame]:
+) -> tuple[PhotoFolder, pd.DataFrame, pd.DataFrame, MadeWith]:
     """Decodes photos in the order drawn, those that are not finished yet, until every split is full.
 
     Returns:
-        The folder of processed photos, the chosen ones with their splits, and the quarantine of those that
-        were looked at and not taken.
+        The folder of processed photos, the chosen ones with their splits, the quarantine of those that were
+        looked at and not taken, and what decided it all.
 
     Raises:
         ValueError: too many photos cannot be used, or too few can and `shortfall` is `error`; or the draw was
-            made of another manifest.
+            made of another manifest or with other parameters.
     """
+    params.check_made_with(draw_made_with, "split")
     gone = drawn.loc[~drawn["photo_id"].isin(manifest["photo_id"]), "photo_id"]
     _check_not_older("draw", gone)
     pools = _pools(taxonomy, params)
@@ -128,7 +138,7 @@ def process_photos(
     locators = stated.loc[list(choice.refused), "photo"]
     refused = [problem.row(file) for problem, file in zip(choice.refused.values(), locators, strict=True)]
     quarantine = pd.DataFrame(refused, columns=QUARANTINE).sort_values("file", ignore_index=True)
-    return journal.folder, choice.table(), quarantine
+    return journal.folder, choice.table(), quarantine, params.made_with()
 
 
 def split_counts(
@@ -163,16 +173,19 @@ def split_counts(
     )
 
 
-def corner_boxes(manifest: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
+def corner_boxes(
+    manifest: pd.DataFrame, split: pd.DataFrame, split_made_with: MadeWith, params: DataProcessingParams
+) -> pd.DataFrame:
     """Objects of the chosen photos with corners in the processed frame, eqs (1)-(4).
 
     Boxes turn as their photo was turned upright, unless its label speaks of the upright photo already. The
     order within a photo is from top to bottom, then left to right: one that can be seen.
 
     Raises:
-        ValueError: the split was made of another manifest. A photo of a defect without its object would teach
-            that there is nothing to report.
+        ValueError: the split was made of another manifest or with other parameters. A photo of a defect
+            without its object would teach that there is nothing to report.
     """
+    params.check_made_with(split_made_with, "images")
     facts = ["photo_id", "split", "stored_width", "stored_height", "orientation"]
     objects = manifest[manifest["label"].notna()].merge(split[facts], on="photo_id")
     known = split["photo_id"].isin(manifest["photo_id"])
@@ -256,13 +269,18 @@ def data_page(
     photos: PhotoFolder,
     taxonomy: Taxonomy,
     split_counts: pd.DataFrame,
+    split_made_with: MadeWith,
     params: DataProcessingParams,
     page: DataPageParams,
 ) -> str:
-    """The data page; where the work was done is not on it, for it changes nothing."""
+    """The data page.
+
+    Raises:
+        ValueError: the split was made with other parameters.
+    """
+    params.check_made_with(split_made_with, "images")
     tables = Tables(manifest, split, objects, label_quarantine, photo_quarantine)
-    settings = params.model_dump(exclude={"compute"})
-    return render_data_page(tables, photos, taxonomy, split_counts, settings, page)
+    return render_data_page(tables, photos, taxonomy, split_counts, split_made_with, page)
 
 
 def _pools(taxonomy: Taxonomy, params: DataProcessingParams) -> list[Pool]:
@@ -286,8 +304,8 @@ def _corners(
 def _check_not_older(table: str, photo_ids: "pd.Series[str]") -> None:
     if len(photo_ids):
         raise ValueError(
-            f"{len(photo_ids)} photos of the {table}, {photo_ids.iloc[0]} for one, are not in the manifest, or "
-            "not with such objects: labels were read again since. Run --tags split,images,samples,report"
+            f"{len(photo_ids)} photos of the {table}, {photo_ids.iloc[0]} for one, are not in the manifest, "
+            "or not with such objects: labels were read again since. Run --tags split,images,samples,report"
         )
 
 
