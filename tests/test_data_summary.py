@@ -1,5 +1,7 @@
 """What a run made of its data, counted by hand."""
 
+from hashlib import sha256
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -173,16 +175,28 @@ def test_rare_sizes_of_photos_are_counted_together():
     assert summary.photo_sizes(photos, 4).sum() == 7
 
 
+def flipped(dhash, bits):
+    return f"{int(dhash, 16) ^ (2**bits - 1):064x}"
+
+
 def test_groups_that_look_alike_and_what_must_not_be():
+    one, two, three = (sha256(text).hexdigest() for text in (b"1", b"2", b"3"))
     split = pd.DataFrame(
         {
             "photo_id": ["a", "b", "c", "d", "e", "f"],
-            "split": ["sft", "sft", "sft", "test", "grpo", "test"],
+            "split": ["sft", "sft", "sft", "grpo", "grpo", "test"],
+            "dhash": [one, flipped(one, 8), one, two, two, three],
             "near_duplicate_of": [None, "a", "a", None, "d", None],
         }
     )
-    assert summary.duplicates(split) == summary.Duplicates(groups=2, photos=5, largest=3, across=1)
-    assert summary.duplicates(split.head(0)) == summary.Duplicates(0, 0, 0, 0)
+    assert summary.duplicates(split, 8) == summary.Duplicates(groups=2, photos=5, largest=3, across=0)
+    assert summary.duplicates(split.head(0), 8) == summary.Duplicates(0, 0, 0, 0)
+    # What the choice says of its groups does not count: f is b but for a bit, and 9 bits from a and c.
+    split.loc[5, "dhash"] = flipped(one, 9)
+    assert summary.duplicates(split, 8).across == 2
+    assert summary.duplicates(split, 9).across == 4
+    split.loc[3, "dhash"] = flipped(one, 9)
+    assert summary.duplicates(split, 0).across == 2
 
 
 def test_the_plot_of_box_sizes_has_a_colour_a_label():

@@ -79,7 +79,8 @@ def render_data_page(
         photos: the processed photos.
         taxonomy: of the run.
         split_counts: what each split was to have and has (see `data_summary.counts`).
-        settings: parameters of data_processing; its `seed` chooses the photos of the contact sheets.
+        settings: parameters of data_processing; its `seed` chooses the photos of the contact sheets,
+            its `near_duplicate_bits` says which photos look alike.
         params: what the page shows.
 
     Raises:
@@ -104,7 +105,7 @@ def render_data_page(
         filled=summary.filled(found).to_dict("records"),
         sizes=_photo_sizes(of_photo, chosen),
         orientations=_orientations(tables.split),
-        duplicates=summary.duplicates(tables.split),
+        duplicates=summary.duplicates(tables.split, settings["near_duplicate_bits"]),
         sheets=list(_sheets(tables, photos, labels, settings["seed"], params.photos_per_label)),
         settings=_flat(settings),
         files=params.files,

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lng_kedro.geometry import PROCESSED_SIZE
+from lng_kedro.likeness import alike, hashes_of
 from lng_kedro.metrics import SIZES
 from lng_kedro.quarantine import LEFT_OUT, REASONS
 from lng_kedro.taxonomy import Taxonomy
@@ -58,7 +59,7 @@ class Duplicates(NamedTuple):
         groups: how many groups of two photos or more there are.
         photos: photos in them.
         largest: photos of the largest.
-        across: groups with photos in more than one split: what the split must not have.
+        across: photos that look like one of another split: what the split must not have.
     """
 
     groups: int
@@ -249,14 +250,30 @@ def photo_sizes(photos: pd.DataFrame, number: int) -> pd.Series:
     return pd.concat([found.head(number), pd.Series({f"others ({len(others)})": others.sum()})])
 
 
-def duplicates(split: pd.DataFrame) -> Duplicates:
-    """Groups of chosen photos that look alike, and whether one reaches over two splits."""
+def duplicates(split: pd.DataFrame, near_bits: int) -> Duplicates:
+    """Groups of chosen photos that look alike, as they were chosen, and photos like one of another split.
+
+    Args:
+        split: the chosen photos (columns photo_id, split, dhash and near_duplicate_of are used).
+        near_bits: photos whose difference hashes differ in so many bits or fewer look alike.
+    """
     group = split["near_duplicate_of"].fillna(split["photo_id"])
-    groups = split.groupby(group)["split"].agg(["size", "nunique"])
-    groups = groups[groups["size"] > 1]
+    groups = split.groupby(group)["split"].size()
+    groups = groups[groups > 1]
     return Duplicates(
         groups=len(groups),
-        photos=int(groups["size"].sum()),
-        largest=int(groups["size"].max()) if len(groups) else 0,
-        across=int((groups["nunique"] > 1).sum()),
+        photos=int(groups.sum()),
+        largest=int(groups.max()) if len(groups) else 0,
+        across=_across(split, near_bits),
     )
+
+
+def _across(split: pd.DataFrame, near_bits: int) -> int:
+    hashes = {str(name): hashes_of(dhashes) for name, dhashes in split.groupby("split")["dhash"]}
+    found: set[tuple[str, int]] = set()
+    for one, other in combinations(hashes, 2):
+        for i, column in enumerate(hashes[one].T):
+            near = alike(hashes[other], column[:, None], near_bits)
+            if len(near):
+                found |= {(one, i), *((other, int(j)) for j in near)}
+    return len(found)

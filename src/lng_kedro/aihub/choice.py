@@ -7,9 +7,9 @@ from itertools import islice
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from lng_kedro.aihub.split import SPLITS, Pool, proportional
+from lng_kedro.likeness import alike, hashes_of
 from lng_kedro.photo_journal import Outcome, PhotoFacts
 from lng_kedro.quarantine import LEFT_OUT, Rejected
 
@@ -157,15 +157,10 @@ class _Twins:
         self._photo_ids: list[str] = []
 
     def add(self, photo_id: str, facts: PhotoFacts) -> None:
-        self._hashes[:, len(self._photo_ids)] = _words(facts)
+        self._hashes[:, [len(self._photo_ids)]] = hashes_of([facts.dhash])
         self._photo_ids.append(photo_id)
 
     def like(self, facts: PhotoFacts) -> list[str]:
         """Photos that look like this one, in the order in which they were taken."""
-        differing = self._hashes[:, : len(self._photo_ids)] ^ _words(facts)[:, None]
-        distance = np.bitwise_count(differing).sum(axis=0, dtype=np.uint16)
-        return [self._photo_ids[i] for i in np.flatnonzero(distance <= self._near_bits)]
-
-
-def _words(facts: PhotoFacts) -> NDArray[np.uint64]:
-    return np.frombuffer(bytes.fromhex(facts.dhash), np.uint64)
+        hashes = self._hashes[:, : len(self._photo_ids)]
+        return [self._photo_ids[i] for i in alike(hashes, hashes_of([facts.dhash]), self._near_bits)]
