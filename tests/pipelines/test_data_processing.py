@@ -16,11 +16,12 @@ import pytest
 import yaml
 from PIL import ExifTags, Image
 
-from lng_kedro.aihub.folder import AIHubFolder
+from lng_kedro.aihub.folder import AIHubFolder, stem
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.pipelines.data_processing import nodes
 from lng_kedro.pipelines.data_processing.params import DECIDE, DataProcessingParams
 from lng_kedro.prompts import user_prompt
+from lng_kedro.quarantine import REASONS
 from lng_kedro.report import parse_report
 from lng_kedro.taxonomy import Taxonomy, load_taxonomy
 from tests.project import ROOT, copy_project, mlflow_runs, prepare_store, session
@@ -362,6 +363,34 @@ def write_broken(root: Path, taxonomy: Taxonomy) -> dict[str, str]:
     return of_name
 
 
+# Labels of scratches that cannot be used, each for a reason of its own.
+LABELS = {
+    "annotation": encoded(label("no object")),
+    "box": encoded(label(annotation(2502, None))),
+    "box_degenerate": encoded(label(annotation(2502, (1, 1, 0, 9)))),
+    "box_outside": encoded(label(annotation(2502), annotation(2502, (190, 1, 11, 9)))),
+    "empty": b"",
+    "json": b"{",
+    "missing_value": encoded(label(annotation(2502, attributes={"tank_type": "B", "location": "Inside"}))),
+    "no_object": encoded(label()),
+    "photo_size": encoded(label(annotation(2502), width=None)),
+    "unknown_id": encoded(label(annotation(9999))),
+    "unknown_value": encoded(label(annotation(2502, attributes=ENGLISH | {"tank_type": "Z"}))),
+}
+
+
+def write_unusable(root: Path) -> dict[str, str]:
+    """Labels and archives that cannot be used; returns the file of each row of quarantine, with its reason."""
+    files = {f"2502_14_{reason}.json": content for reason, content in LABELS.items()}
+    files["nonsense.json"] = encoded(label(annotation(2502)))
+    files |= {f"{Path(name).stem}.jpg": photo() for name in files}
+    write(root / "Scratches", files | {"broken.zip": b"no zip"})
+    write(root / "unsafe.zip", {"../2502_14_x.jpg": photo()})
+    found = {f"Scratches/2502_14_{reason}.json": reason for reason in LABELS}
+    found |= {"Scratches/nonsense.json": "file_name", "Scratches/broken.zip": "archive"}
+    return found | {"unsafe.zip!/../2502_14_x.jpg": "unsafe_path"}
+
+
 class TestOtherParameters:
     """A part refuses what a part before it made with other parameters than are given now."""
 
@@ -404,16 +433,51 @@ class TestOtherParameters:
         assert '<th scope="row">seed</th><td>42</td>' in page
 
 
-class TestBrokenPhotos:
+class TestEveryReason:
+    """One raw folder in which all goes wrong that can."""
+
     @pytest.fixture(scope="class")
     def broken(
         self, project: Path, taxonomy: Taxonomy, tmp_path_factory: pytest.TempPathFactory
     ) -> tuple[dict[str, str], Path]:
         root = tmp_path_factory.mktemp("broken") / "raw"
         names = write_broken(root, taxonomy)
-        return names, process(project, root, max_rejected_share=1.0, max_pixels=400_000)
+        write_unusable(root)
+        return names, process(project, root, max_rejected_share=1.0, max_pixels=400_000, boxless="skip")
 
-    def test_each_reason_row_by_row(self, broken: tuple[dict[str, str], Path]) -> None:
+    def test_labels_row_by_row(self, broken: tuple[dict[str, str], Path], tmp_path: Path) -> None:
+        _, data_dir = broken
+        quarantine = pd.read_csv(data_dir / "02_intermediate/label_quarantine.csv")
+        found = sorted(zip(quarantine["file"], quarantine["reason"], strict=True))
+        data = "3.개방데이터/1.데이터"
+        labels = f"{data}/Training/02.라벨링데이터/TL_표면처리_균열_보온재.zip!/"
+        boxless = [f"{i}_12_{k}" for i in (2702, 6102) for k in range(4)] + ["6101_12_0"]
+        assert found == sorted(
+            [
+                *write_unusable(tmp_path).items(),
+                *((f"{labels}{name}.json", "boxless") for name in boxless),
+                (f"{data}/Validation/2102_12_0.json", "photo_size"),
+                (f"{data}/Validation/2102_12_orphan.jpg", "photo_without_label"),
+                (f"{data}/Validation/2102_12_lone.json", "label_without_photo"),
+            ]
+        )
+
+    def test_every_photo_is_kept_or_told_of_and_every_reason_occurs(
+        self, broken: tuple[dict[str, str], Path]
+    ) -> None:
+        _, data_dir = broken
+        told = pd.read_csv(data_dir / "02_intermediate/label_quarantine.csv")
+        also = pd.read_csv(data_dir / "04_feature/photo_quarantine.csv")
+        assert {*told["reason"], *also["reason"]} == set(REASONS)
+        kept = set(pd.read_parquet(data_dir / "02_intermediate/manifest.parquet")["photo_id"])
+        photos = {stem(photo) for photo in AIHubFolder(data_dir.with_name("raw")).listing().photos}
+        left_out = set(told["file"].map(stem)) & photos
+        assert kept | left_out == photos
+        assert kept & left_out == set()
+        split = set(pd.read_parquet(data_dir / "03_primary/split.parquet")["photo_id"])
+        assert split <= kept - set(also["file"].map(stem))
+
+    def test_photos_row_by_row(self, broken: tuple[dict[str, str], Path]) -> None:
         of_name, data_dir = broken
         quarantine = pd.read_csv(data_dir / "04_feature/photo_quarantine.csv")
         found = dict(zip(quarantine["file"], quarantine["reason"], strict=True))
