@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from kedro.io import DatasetError
 from PIL import ExifTags, Image
 
 from lng_kedro.aihub.folder import AIHubFolder, stem
@@ -380,7 +381,7 @@ LABELS = {
 
 
 def write_unusable(root: Path) -> dict[str, str]:
-    """Labels and archives that cannot be used; returns the file of each row of quarantine, with its reason."""
+    """Labels and archives that cannot be used; returns each file that is told of, and the reason."""
     files = {f"2502_14_{reason}.json": content for reason, content in LABELS.items()}
     files["nonsense.json"] = encoded(label(annotation(2502)))
     files |= {f"{Path(name).stem}.jpg": photo() for name in files}
@@ -389,6 +390,22 @@ def write_unusable(root: Path) -> dict[str, str]:
     found = {f"Scratches/2502_14_{reason}.json": reason for reason in LABELS}
     found |= {"Scratches/nonsense.json": "file_name", "Scratches/broken.zip": "archive"}
     return found | {"unsafe.zip!/../2502_14_x.jpg": "unsafe_path"}
+
+
+class TestObjects:
+    @pytest.mark.parametrize(
+        ("column", "value"), [("x_min", -0.1), ("y_max", 512.1), ("x_max", 0.0), ("box_source", "guess")]
+    )
+    def test_a_box_outside_the_frame_or_without_size_is_not_stored(
+        self, project: Path, copy: Path, column: str, value: Any
+    ) -> None:
+        with session(project, "test", data_dir=str(copy)) as kedro_session:
+            catalog = kedro_session.load_context().catalog
+            objects = catalog.load("objects")
+            catalog.save("objects", objects)
+            objects.loc[objects.index[3], column] = value
+            with pytest.raises(DatasetError, match=column):
+                catalog.save("objects", objects)
 
 
 class TestOtherParameters:
