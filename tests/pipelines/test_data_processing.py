@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from click import ClickException
 from kedro.io import DatasetError
 from PIL import ExifTags, Image
 
@@ -304,6 +305,13 @@ def run_tags(project: Path, raw_dir: Path, data_dir: Path, *tags: str, **setting
 def change(path: Path, function: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
     """Puts another table in the place of a stored one."""
     function(pd.read_parquet(path)).to_parquet(path)
+
+
+class TestMissing:
+    def test_a_part_without_the_one_before_it_says_so(self, project: Path, raw_dir: Path, copy: Path) -> None:
+        (copy / "02_intermediate/manifest.parquet").unlink()
+        with pytest.raises(ClickException, match="'manifest' does not exist yet: run `kedro run --pipelines"):
+            run_tags(project, raw_dir, copy, "split")
 
 
 class TestTablesOfDifferentAge:

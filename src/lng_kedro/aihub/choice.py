@@ -1,7 +1,7 @@
 """Which photos are taken, in the order in which they were drawn, once their pixels have been seen."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -68,7 +68,7 @@ class Choice:
         return pd.DataFrame(rows, columns=COLUMNS).sort_values(["split", "photo_id"], ignore_index=True)
 
 
-def choose(drawn: Mapping[str, Sequence[str]], pools: Sequence[Pool], look: Look, near_bits: int) -> Choice:
+def choose(drawn: Mapping[str, Iterable[str]], pools: Sequence[Pool], look: Look, near_bits: int) -> Choice:
     """Takes photos in the order drawn until every split of every pool is full or the pool is exhausted.
 
     The first photos of a pool have their places in its splits: so many for the first, so many for the next.
@@ -107,7 +107,7 @@ def choose(drawn: Mapping[str, Sequence[str]], pools: Sequence[Pool], look: Look
 
 
 def choose_all(
-    drawn: Mapping[str, Sequence[str]], pools: Sequence[Pool], look: Look, near_bits: int
+    drawn: Mapping[str, Iterable[str]], pools: Sequence[Pool], look: Look, near_bits: int
 ) -> Choice:
     """Chooses like `choose`; a pool with too few photos is divided over its splits in proportion.
 

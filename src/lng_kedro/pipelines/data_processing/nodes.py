@@ -36,14 +36,12 @@ def read_labels(
     """Reads every label file: the manifest, the quarantine of what cannot be used, and what decided both."""
     reader = LabelReader(taxonomy, params.boxless == "skip", params.clip_boxes)
     manifest, quarantine = index_labels(raw, reader, params.compute)
-    filled: Counter[str] = Counter()
-    for rules, count in manifest["filled"].value_counts().items():
-        filled.update(dict.fromkeys(filter(None, str(rules).split(",")), count))
+    filled = data_summary.filled({"manifest": manifest}).itertuples(index=False)
     logger.info(
         "%d photos, %d objects. Filled: %s. Boxes cut: %d. Left out: %s.",
         manifest["photo_id"].nunique(),
         manifest["label"].count(),
-        counted(filled),
+        counted(Counter({f"{row.field}:{row.rule}": row.manifest for row in filled})),
         manifest["clipped"].sum(),
         counted(Counter(quarantine["reason"])),
     )
@@ -120,14 +118,14 @@ def process_photos(
             made of another manifest or with other parameters.
     """
     params.check_made_with(draw_made_with, "split")
-    gone = drawn.loc[~drawn["photo_id"].isin(manifest["photo_id"]), "photo_id"]
-    _check_not_older("draw", gone)
     pools = _pools(taxonomy, params)
     columns = ["photo_id", "photo", "width", "height"]
     stated = manifest[columns].drop_duplicates("photo_id").set_index("photo_id")
+    gone = stated.index.get_indexer(pd.Index(drawn["photo_id"])) < 0
+    _check_not_older("draw", drawn.loc[gone, "photo_id"])
     settings = PhotoSettings(PROCESSED_SIZE, params.jpeg_quality, params.max_pixels)
     processor = PhotoProcessor(raw, stated, journal, settings, params.compute, params.max_rejected_share)
-    order = {str(pool): photo_ids.tolist() for pool, photo_ids in drawn.groupby("pool")["photo_id"]}
+    order = {str(pool): photo_ids for pool, photo_ids in drawn.groupby("pool")["photo_id"]}
     take = choose_all if params.shortfall == "take_all" else choose
     choice = take(order, pools, processor.look, params.near_duplicate_bits)
     if params.shortfall == "error":
