@@ -80,7 +80,7 @@ def make(taxonomy, photos=PHOTOS):
             for i, _, label, s, turned, like in chosen
         ],
         columns=["photo_id", "split", "photo_label", "orientation", "dhash", "near_duplicate_of"],
-    )
+    ).assign(stored_width=1000, stored_height=500)
     tables = Tables(manifest.drop(columns="split"), split, objects, quarantine(), quarantine())
     return tables, split_counts(taxonomy, manifest, objects)
 
@@ -327,6 +327,13 @@ def test_a_leak_is_said_at_once(visit, write, taxonomy):
     assert "Photos that look alike are in more than one split" in page.inner_text(".verdict")
     notice = "2 of the chosen photos look like one of another split"
     assert notice in page.inner_text("#sizes .notice")
+
+
+def test_turned_photos_whose_boxes_may_be_turned_wrongly_are_counted(visit, write, url, taxonomy):
+    assert visit(url).get_by_text("cannot be told").count() == 0  # a quarter turn of 1000 x 500 can be seen
+    tables, counts = make(taxonomy)
+    page = visit(write("square", replace(tables, split=tables.split.assign(stored_width=500)), counts))
+    assert "1 of the turned photos is as wide and high before as after" in page.inner_text("#sizes")
 
 
 def test_a_photo_that_is_not_there_is_an_error(taxonomy, tmp_path):

@@ -175,6 +175,12 @@ def test_rare_sizes_of_photos_are_counted_together():
     assert summary.photo_sizes(photos, 4).sum() == 7
 
 
+def test_turned_photos_whose_size_does_not_tell_what_their_label_means():
+    rows = [(1, 9, 9), (1, 9, 8), (3, 9, 8), (2, 9, 9), (6, 9, 9), (6, 9, 8), (8, 8, 9)]
+    split = pd.DataFrame(rows, columns=["orientation", "stored_width", "stored_height"])
+    assert summary.taken_as_stored(split) == 3
+
+
 def flipped(dhash, bits):
     return f"{int(dhash, 16) ^ (2**bits - 1):064x}"
 

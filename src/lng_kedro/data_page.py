@@ -17,7 +17,7 @@ from lng_kedro.data_summary import NOTHING, Tables
 from lng_kedro.geometry import PROCESSED_SIZE
 from lng_kedro.html import render_html
 from lng_kedro.imaging import PhotoFolder
-from lng_kedro.params import Params
+from lng_kedro.params import Params, flat
 from lng_kedro.taxonomy import Taxonomy
 
 THUMBNAIL = 192
@@ -105,9 +105,10 @@ def render_data_page(
         filled=summary.filled(found).to_dict("records"),
         sizes=_photo_sizes(of_photo, chosen),
         orientations=_orientations(tables.split),
+        as_stored=summary.taken_as_stored(tables.split),
         duplicates=summary.duplicates(tables.split, settings["near_duplicate_bits"]),
         sheets=list(_sheets(tables, photos, labels, settings["seed"], params.photos_per_label)),
-        settings=_flat(settings),
+        settings={n: v if isinstance(v, str) else json.dumps(v) for n, v in flat(settings)},
         files=params.files,
         side=PROCESSED_SIZE,
         thumbnail=THUMBNAIL,
@@ -257,14 +258,3 @@ def _data_uri(photo: Image.Image) -> str:
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Names with dots -> values, as the command line takes them."""
-    found: dict[str, str] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            found |= _flat(value, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = value if isinstance(value, str) else json.dumps(value)
-    return found

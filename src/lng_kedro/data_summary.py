@@ -250,6 +250,13 @@ def photo_sizes(photos: pd.DataFrame, number: int) -> pd.Series:
     return pd.concat([found.head(number), pd.Series({f"others ({len(others)})": others.sum()})])
 
 
+def taken_as_stored(split: pd.DataFrame) -> int:
+    """Turned photos as wide and high before as after, whose labels are taken to speak of the stored photo."""
+    turned = split["orientation"] > 1
+    quarter = split["orientation"] >= 5
+    return int((turned & ~(quarter & (split["stored_width"] != split["stored_height"]))).sum())
+
+
 def duplicates(split: pd.DataFrame, near_bits: int) -> Duplicates:
     """Groups of chosen photos that look alike, as they were chosen, and photos like one of another split.
 
