@@ -14,6 +14,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from lng_kedro.rewards import SCORES
+from lng_kedro.vlm.adapter import adapter_hash, learned_from
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "notebooks/one_photo.ipynb"
@@ -104,6 +105,19 @@ def test_pycocotools_reads_truth_and_results(data_dir):
     evaluation.accumulate()
     evaluation.summarize()
     assert evaluation.stats[1] == pytest.approx(document(data_dir, "base")["metrics"]["map_50"], abs=0.02)
+
+
+def test_adapters_know_what_they_learned_from(data_dir):
+    splits = {
+        name: set(pd.read_parquet(data_dir / f"05_model_input/{name}_samples.parquet")["photo_id"])
+        for name in ("sft", "grpo")
+    }
+    models = data_dir / "06_models" / MODEL
+    assert learned_from(models / "sft_adapter") == splits["sft"]
+    assert learned_from(models / "grpo_adapter") == splits["sft"] | splits["grpo"]
+    for stage, adapter in (("sft", "sft_adapter"), ("sft_grpo", "grpo_adapter")):
+        said = pd.read_parquet(data_dir / f"07_model_output/{MODEL}/predictions_{stage}.parquet")
+        assert set(said["weights_sha256"]) == {adapter_hash(models / adapter)}
 
 
 def test_every_test_photo_is_answered(data_dir):

@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -78,6 +78,24 @@ def check_predictions(
     """
     if problem := _foreign(predictions, len(samples), prediction_hashes(samples, photos, taxonomy)):
         raise ValueError(f"The stored predictions of '{who}' are of {problem}: run its evaluation again")
+
+
+def check_unseen(learned_from: Collection[str], samples: pd.DataFrame, who: str) -> None:
+    """Refuses to test what has learned from test photos, as after another draw of the splits.
+
+    Args:
+        learned_from: ids of the photos that it was trained on.
+        samples: the test split.
+        who: it is, for the message.
+
+    Raises:
+        ValueError: photos are in both.
+    """
+    if seen := sorted(set(learned_from).intersection(samples["photo_id"])):
+        raise ValueError(
+            f"'{who}' has learned from {len(seen)} of the {len(samples)} test photos, {seen[0]} for one: the "
+            "splits were drawn anew since it was trained. Train it again, or draw as before."
+        )
 
 
 def metrics_document(

@@ -11,7 +11,11 @@ from lng_kedro.hooks import (
 from lng_kedro.processes import rank
 
 HOOKS = (
-    *(TrainingHooks(), EvaluationHooks(), ReportingHooks(), ProgressHooks(), StopHooks()),
+    TrainingHooks(),
+    EvaluationHooks(),
+    ReportingHooks(),
+    ProgressHooks(),
+    StopHooks(),
     PreflightHooks(),
 )
 

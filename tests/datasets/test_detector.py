@@ -20,6 +20,7 @@ def detector(seed: int) -> Detector:
         classes=("crack", "weld blowhole"),
         image_size=64,
         threshold=0.25,
+        learned_from=("a",),
         architecture={"head": [[-1, 1, "Detect", ["nc"]]]},
     )
     return Detector(torch.nn.Linear(3, 2), about)

@@ -10,7 +10,7 @@ import mlflow
 import pandas as pd
 import pytest
 
-from lng_kedro.pipelines.baselines.nodes import score, train
+from lng_kedro.pipelines.baselines.nodes import predict, score, train
 from lng_kedro.pipelines.evaluation.schemas import Predictions
 from lng_kedro.results import prediction_hashes
 from tests.detectors.conftest import LABEL, baselines_params, yolo
@@ -59,6 +59,13 @@ def test_figures_of_each_detector(data_dir):
         assert len(found["labels"]) == 15
         assert all(0 <= value <= 1 for value in found["metrics"].values())
         assert 0 < found["threshold_label"] < 1
+
+
+def test_what_has_learned_from_a_test_photo_is_not_tested(data_dir, photos, taxonomy, tmp_path):
+    learned = pd.read_parquet(data_dir / "05_model_input/grpo_samples.parquet")
+    folder = data_dir / "06_models/detectors/yolo11m_label"
+    with pytest.raises(ValueError, match=r"'YOLOv11n \(label\)' has learned from 1 of the 1 test photos"):
+        predict(learned[:1], photos, taxonomy, baselines_params(tmp_path), folder)
 
 
 def test_predictions_have_the_columns_of_a_stages(data_dir):

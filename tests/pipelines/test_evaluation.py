@@ -13,7 +13,7 @@ from lng_kedro.pipelines.evaluation.schemas import Predictions
 from lng_kedro.pipelines.reporting import nodes as reporting
 from lng_kedro.pipelines.reporting.params import Given, ReportingParams
 from lng_kedro.tables import PaperParams
-from lng_kedro.vlm.answers import adapter_hash
+from lng_kedro.vlm.adapter import adapter_hash
 from lng_kedro.vlm.generate import Answer
 from lng_kedro.vlm.load import load_vlm
 
@@ -44,18 +44,26 @@ def predictions_of(texts, test_split, photos, taxonomy, objects="[]", valid_json
             "schema_true": valid_json,
             "n_tokens": 1,
             "finished": True,
-            "adapter_sha256": adapter_hash(None),
+            "weights_sha256": adapter_hash(None),
             "photos_sha256": photos.hash_of_all(test_split["photo_id"]),
             "taxonomy_sha256": taxonomy.digest,
         }
     )
 
 
+def test_what_has_learned_from_a_test_photo_is_not_tested(
+    test_split, photos, taxonomy, vlm_params, params, tmp_path
+):
+    (tmp_path / "learned_from.json").write_text(json.dumps(["p3", "another"]))
+    with pytest.raises(ValueError, match="'sft' has learned from 1 of the 8 test photos, p3 for one"):
+        nodes.predict(test_split, photos, taxonomy, vlm_params, params, STAGE, tmp_path)
+
+
 def test_predictions_of_an_untuned_model(test_split, photos, taxonomy, vlm_params, params):
     found = nodes.predict(test_split, photos, taxonomy, vlm_params, params, STAGE)
     Predictions.validate(found)
     assert found["photo_id"].tolist() == test_split["photo_id"].tolist()
-    assert set(found["adapter_sha256"]) == {adapter_hash(None)}
+    assert set(found["weights_sha256"]) == {adapter_hash(None)}
     document, tracked, results = nodes.score(found, test_split, photos, taxonomy, params, STAGE)
     assert tracked["sft/map_50"] == {"value": document["metrics"]["map_50"], "step": 0}
     assert len(results) == sum(len(json.loads(objects)) for objects in found["objects"])

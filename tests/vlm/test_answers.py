@@ -6,9 +6,9 @@ from functools import partial
 import pytest
 
 from lng_kedro.prompts import chat_prompt
+from lng_kedro.vlm.adapter import adapter_hash
 from lng_kedro.vlm.answers import (
     EvaluationStopped,
-    adapter_hash,
     answer_file,
     answers_on_disk,
     forget_answers,

@@ -9,11 +9,11 @@ from lng_kedro.datasets.folders import new_folder
 
 
 class AdapterDataset(AbstractDataset[Any, Path]):
-    """Saves a `PeftModel`'s adapter (safetensors) atomically; loads the path of its folder.
+    """Saves an `Adapter` (safetensors) atomically; loads the path of its folder.
 
     Example:
         >>> adapter = AdapterDataset(filepath="data/06_models/gemma_3_4b/sft_adapter")
-        >>> adapter.save(peft_model)
+        >>> adapter.save(Adapter(peft_model, photo_ids))
         >>> PeftModel.from_pretrained(base, adapter.load())
     """
 

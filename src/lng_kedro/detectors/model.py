@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class About(Params):
     classes: tuple[str, ...]
     image_size: int
     threshold: float
+    learned_from: tuple[str, ...]
     architecture: dict[str, Any]
 
     @property
@@ -59,6 +61,11 @@ def is_rtdetr(architecture: dict[str, Any]) -> bool:
 def read_about(folder: Path) -> About:
     """What is to be known about a stored detector."""
     return About.model_validate_json((folder / ABOUT).read_text(encoding="utf-8"))
+
+
+def weights_hash(folder: Path) -> str:
+    """SHA-256 of a stored detector's weights."""
+    return sha256((folder / WEIGHTS).read_bytes()).hexdigest()
 
 
 def load_detector(folder: Path, work_dir: Path) -> Detector:

@@ -75,8 +75,8 @@ def train_detector(
         with told_why(folder):
             checkpoint = _fit(arguments(params, chosen, weights, dataset), folder, tracker)
     best = _best(checkpoint, params, chosen, target, classes)
-    threshold = _threshold(best, held_out, photos, taxonomy, params)
-    about = best.about.model_copy(update={"threshold": threshold})
+    found = {"threshold": _threshold(best, held_out, photos, taxonomy, params)}
+    about = best.about.model_copy(update=found | {"learned_from": tuple(samples["photo_id"])})
     return Detector(best.model, about), pd.DataFrame(read_state(checkpoint)["log_history"])
 
 
@@ -184,6 +184,7 @@ def _best(
         classes=tuple(classes),
         image_size=params.image_size,
         threshold=params.min_score,
+        learned_from=(),
         architecture={k: v for k, v in model.yaml.items() if k != "yaml_file"},
     )
     # Built as it will be when it is loaded: where weights lie in memory changes the last digit.

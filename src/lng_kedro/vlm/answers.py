@@ -29,14 +29,6 @@ def answer_file(folder: Path, *inputs: str) -> Path:
     return folder / f"{name}{WHOLE}"
 
 
-def adapter_hash(folder: Path | None) -> str:
-    """SHA-256 of an adapter's weights and configuration; of a bare model, of nothing."""
-    whole = sha256()
-    for name in ("adapter_config.json", "adapter_model.safetensors") if folder else ():
-        whole.update((folder / name).read_bytes())  # type: ignore[operator]  # there is a folder
-    return whole.hexdigest()
-
-
 def answers_on_disk(
     file: Path,
     vlm: Vlm,

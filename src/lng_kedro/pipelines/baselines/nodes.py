@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 from lng_kedro.detectors.data import training_samples
-from lng_kedro.detectors.model import Detector, detect, load_detector, read_about
+from lng_kedro.detectors.model import Detector, detect, load_detector, read_about, weights_hash
 from lng_kedro.detectors.params import BaselinesParams, DetectorParams, TargetParams
 from lng_kedro.detectors.scores import AP, detector_metrics
 from lng_kedro.detectors.train import train_detector
 from lng_kedro.imaging import PhotoFolder
-from lng_kedro.results import check_predictions, objects_of, of_split, prediction_hashes
+from lng_kedro.results import check_predictions, check_unseen, objects_of, of_split, prediction_hashes
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.tracking import track_detector
 
@@ -37,7 +37,13 @@ def train(
 def predict(
     samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy, params: BaselinesParams, folder: Path
 ) -> pd.DataFrame:
-    """What a detector finds in each test photo, of any score, in the form of a stage's predictions."""
+    """What a detector finds in each test photo, of any score, in the form of a stage's predictions.
+
+    Raises:
+        ValueError: it has learned from test photos.
+    """
+    about = read_about(folder)
+    check_unseen(about.learned_from, samples, f"{about.name} ({about.field})")
     loaders = [partial(photos.load, photo_id) for photo_id in samples["photo_id"]]
     found = list(detect(load_detector(folder, params.work_dir), loaders, taxonomy, params))
     return pd.DataFrame(
@@ -49,6 +55,7 @@ def predict(
             "schema_true": False,
             "n_tokens": 0,
             "finished": True,
+            "weights_sha256": weights_hash(folder),
             **prediction_hashes(samples, photos, taxonomy),
         }
     )

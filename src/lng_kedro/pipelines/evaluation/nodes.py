@@ -16,9 +16,10 @@ from lng_kedro.pipelines.evaluation.params import EvaluationParams, StageParams
 from lng_kedro.pipelines.evaluation.schemas import Predictions
 from lng_kedro.prompts import chat_prompt
 from lng_kedro.report import parse_report, to_objects
-from lng_kedro.results import match_photos, metrics_document, objects_of, prediction_hashes
+from lng_kedro.results import check_unseen, match_photos, metrics_document, objects_of, prediction_hashes
 from lng_kedro.taxonomy import Taxonomy
-from lng_kedro.vlm.answers import adapter_hash, answer_file, answers_on_disk
+from lng_kedro.vlm.adapter import adapter_hash, learned_from
+from lng_kedro.vlm.answers import answer_file, answers_on_disk
 from lng_kedro.vlm.generate import Answer
 from lng_kedro.vlm.load import Vlm, load_vlm
 from lng_kedro.vlm.spec import VlmParams
@@ -36,10 +37,15 @@ def predict(
     stage: StageParams,
     adapter: Path | None = None,
 ) -> pd.DataFrame:
-    """What a stage says about each test photo, as `schemas.Predictions`; goes on where it was cut off."""
+    """What a stage says about each test photo, as `schemas.Predictions`; goes on where it was cut off.
+
+    Raises:
+        ValueError: the adapter has learned from test photos.
+    """
+    check_unseen(learned_from(adapter), samples, stage.name)
     vlm = load_vlm(vlm_params, adapter=adapter)
     prompt = chat_prompt(taxonomy, vlm.frame, stage.reasoning)
-    about = {"adapter_sha256": adapter_hash(adapter), **prediction_hashes(samples, photos, taxonomy)}
+    about = {"weights_sha256": adapter_hash(adapter), **prediction_hashes(samples, photos, taxonomy)}
     asked = [vlm_params.fingerprint(), json.dumps(prompt), str(params.max_new_tokens)]
     file = answer_file(params.work_dir / stage.name, *asked, *about.values(), *samples["photo_id"])
     loaders = [partial(photos.load, photo_id) for photo_id in samples["photo_id"]]

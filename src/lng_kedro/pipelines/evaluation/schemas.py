@@ -8,7 +8,7 @@ class Predictions(pa.DataFrameModel):
     """One row a test photo: what a stage said of it.
 
     `objects` is the JSON text of the findings in the processed frame, each with its `score`; the hashes are
-    of the adapter (of nothing, for a bare model), of the test photos and of the report schema.
+    of the adapter (of nothing, for a bare model) or detector, of the test photos and of the report schema.
     """
 
     photo_id: Series[str] = pa.Field(unique=True)
@@ -18,7 +18,7 @@ class Predictions(pa.DataFrameModel):
     schema_true: Series[bool]
     n_tokens: Series[int] = pa.Field(ge=0)
     finished: Series[bool]
-    adapter_sha256: Series[str]
+    weights_sha256: Series[str]
     photos_sha256: Series[str]
     taxonomy_sha256: Series[str]
 

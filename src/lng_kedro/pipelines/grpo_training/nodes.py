@@ -1,7 +1,6 @@
 """Nodes of grpo_training."""
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -10,6 +9,7 @@ from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.tracking import track_stage
 from lng_kedro.training.grpo import train_grpo
 from lng_kedro.training.params import GrpoParams
+from lng_kedro.vlm.adapter import Adapter, learned_from
 from lng_kedro.vlm.spec import VlmParams
 
 
@@ -20,15 +20,17 @@ def grpo(
     vlm: VlmParams,
     params: GrpoParams,
     adapter: Path,
-) -> tuple[Any, pd.DataFrame]:
+) -> tuple[Adapter, pd.DataFrame]:
     """Trains the SFT adapter further; MLflow is told under ``grpo``."""
     tracker = track_stage("grpo", samples, photos, vlm, params)
-    return train_grpo(samples, photos, taxonomy, vlm, params, tracker, adapter)
+    model, history = train_grpo(samples, photos, taxonomy, vlm, params, tracker, adapter)
+    return Adapter(model, learned_from(adapter).union(samples["photo_id"])), history
 
 
 def grpo_only(
     samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy, vlm: VlmParams, params: GrpoParams
-) -> tuple[Any, pd.DataFrame]:
+) -> tuple[Adapter, pd.DataFrame]:
     """Trains a new adapter by GRPO alone; MLflow is told under ``grpo_only``."""
     tracker = track_stage("grpo_only", samples, photos, vlm, params)
-    return train_grpo(samples, photos, taxonomy, vlm, params, tracker, None)
+    model, history = train_grpo(samples, photos, taxonomy, vlm, params, tracker, None)
+    return Adapter(model, samples["photo_id"]), history
