@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from dataclasses import replace
+from hashlib import sha256
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,13 @@ FILES = {
     "label_quarantine": "../02_intermediate/label_quarantine.csv",
     "photo_quarantine": "../04_feature/photo_quarantine.csv",
 }
-SETTINGS = {"seed": 3, "per_label": {"sft": 2, "grpo": 2, "test": 1}, "boxless": "skip", "clip_boxes": False}
+SETTINGS = {
+    "seed": 3,
+    "near_duplicate_bits": 8,
+    "per_label": {"sft": 2, "grpo": 2, "test": 1},
+    "boxless": "skip",
+    "clip_boxes": False,
+}
 PHOTOS = [
     # photo_id, id, label, split, turned as EXIF says, looks like
     ("w0", 1102, "welding", "sft", 1, None),
@@ -68,9 +75,12 @@ def make(taxonomy, photos=PHOTOS):
     objects["y_min"], objects["y_max"] = 1.024 * objects["y"], 1.024 * (objects["y"] + objects["h"])
     chosen = [photo for photo in photos if photo[3]]
     split = pd.DataFrame(
-        [(i, s, label, turned, like) for i, _, label, s, turned, like in chosen],
-        columns=["photo_id", "split", "photo_label", "orientation", "near_duplicate_of"],
-    )
+        [
+            (i, s, label, turned, sha256((like or i).encode()).hexdigest(), like)
+            for i, _, label, s, turned, like in chosen
+        ],
+        columns=["photo_id", "split", "photo_label", "orientation", "dhash", "near_duplicate_of"],
+    ).assign(stored_width=1000, stored_height=500)
     tables = Tables(manifest.drop(columns="split"), split, objects, quarantine(), quarantine())
     return tables, split_counts(taxonomy, manifest, objects)
 
@@ -231,7 +241,8 @@ def test_parameters_are_written_as_the_command_line_takes_them(visit, url):
     assert "Seed 3" in page.inner_text("header")
     table = page.get_by_role("region", name="Parameters").inner_text()
     assert table.split() == [
-        *("seed", "3", "per_label.sft", "2", "per_label.grpo", "2", "per_label.test", "1"),
+        *("seed", "3", "near_duplicate_bits", "8"),
+        *("per_label.sft", "2", "per_label.grpo", "2", "per_label.test", "1"),
         *("boxless", "skip", "clip_boxes", "false"),
     ]
     link = page.get_by_role("region", name="Files").get_by_role("link", name=FILES["manifest"])
@@ -314,9 +325,15 @@ def test_a_leak_is_said_at_once(visit, write, taxonomy):
     tables, counts = make(taxonomy, photos)
     page = visit(write("leak", tables, counts))
     assert "Photos that look alike are in more than one split" in page.inner_text(".verdict")
-    assert "1 group of photos that look alike reaches over more than one split" in page.inner_text(
-        "#sizes .notice"
-    )
+    notice = "2 of the chosen photos look like one of another split"
+    assert notice in page.inner_text("#sizes .notice")
+
+
+def test_turned_photos_whose_boxes_may_be_turned_wrongly_are_counted(visit, write, url, taxonomy):
+    assert visit(url).get_by_text("cannot be told").count() == 0  # a quarter turn of 1000 x 500 can be seen
+    tables, counts = make(taxonomy)
+    page = visit(write("square", replace(tables, split=tables.split.assign(stored_width=500)), counts))
+    assert "1 of the turned photos is as wide and high before as after" in page.inner_text("#sizes")
 
 
 def test_a_photo_that_is_not_there_is_an_error(taxonomy, tmp_path):

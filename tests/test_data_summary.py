@@ -1,5 +1,7 @@
 """What a run made of its data, counted by hand."""
 
+from hashlib import sha256
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -88,6 +90,8 @@ def test_a_file_is_rejected_once_however_often_it_is_named():
     photos = quarantine(("d", "near_duplicate", ""), ("e", "empty", ""))
     assert summary.n_rejected(tables(labels, photos)) == (2, 3)
     assert summary.n_rejected(tables(quarantine(), quarantine())) == (0, 0)
+    in_vain = [("labels.json", "label_without_photo", f"no photo has the name {name}") for name in "xyy"]
+    assert summary.n_rejected(tables(quarantine(*in_vain), quarantine())) == (2, 0)
 
 
 def test_areas_are_the_same_in_the_raw_photo_and_in_the_processed_frame():
@@ -171,16 +175,34 @@ def test_rare_sizes_of_photos_are_counted_together():
     assert summary.photo_sizes(photos, 4).sum() == 7
 
 
+def test_turned_photos_whose_size_does_not_tell_what_their_label_means():
+    rows = [(1, 9, 9), (1, 9, 8), (3, 9, 8), (2, 9, 9), (6, 9, 9), (6, 9, 8), (8, 8, 9)]
+    split = pd.DataFrame(rows, columns=["orientation", "stored_width", "stored_height"])
+    assert summary.taken_as_stored(split) == 3
+
+
+def flipped(dhash, bits):
+    return f"{int(dhash, 16) ^ (2**bits - 1):064x}"
+
+
 def test_groups_that_look_alike_and_what_must_not_be():
+    one, two, three = (sha256(text).hexdigest() for text in (b"1", b"2", b"3"))
     split = pd.DataFrame(
         {
             "photo_id": ["a", "b", "c", "d", "e", "f"],
-            "split": ["sft", "sft", "sft", "test", "grpo", "test"],
+            "split": ["sft", "sft", "sft", "grpo", "grpo", "test"],
+            "dhash": [one, flipped(one, 8), one, two, two, three],
             "near_duplicate_of": [None, "a", "a", None, "d", None],
         }
     )
-    assert summary.duplicates(split) == summary.Duplicates(groups=2, photos=5, largest=3, across=1)
-    assert summary.duplicates(split.head(0)) == summary.Duplicates(0, 0, 0, 0)
+    assert summary.duplicates(split, 8) == summary.Duplicates(groups=2, photos=5, largest=3, across=0)
+    assert summary.duplicates(split.head(0), 8) == summary.Duplicates(0, 0, 0, 0)
+    # What the choice says of its groups does not count: f is b but for a bit, and 9 bits from a and c.
+    split.loc[5, "dhash"] = flipped(one, 9)
+    assert summary.duplicates(split, 8).across == 2
+    assert summary.duplicates(split, 9).across == 4
+    split.loc[3, "dhash"] = flipped(one, 9)
+    assert summary.duplicates(split, 0).across == 2
 
 
 def test_the_plot_of_box_sizes_has_a_colour_a_label():

@@ -17,7 +17,7 @@ from lng_kedro.data_summary import NOTHING, Tables
 from lng_kedro.geometry import PROCESSED_SIZE
 from lng_kedro.html import render_html
 from lng_kedro.imaging import PhotoFolder
-from lng_kedro.params import Params
+from lng_kedro.params import Params, flat
 from lng_kedro.taxonomy import Taxonomy
 
 THUMBNAIL = 192
@@ -79,7 +79,8 @@ def render_data_page(
         photos: the processed photos.
         taxonomy: of the run.
         split_counts: what each split was to have and has (see `data_summary.counts`).
-        settings: parameters of data_processing; its `seed` chooses the photos of the contact sheets.
+        settings: parameters of data_processing; its `seed` chooses the photos of the contact sheets,
+            its `near_duplicate_bits` says which photos look alike.
         params: what the page shows.
 
     Raises:
@@ -104,9 +105,10 @@ def render_data_page(
         filled=summary.filled(found).to_dict("records"),
         sizes=_photo_sizes(of_photo, chosen),
         orientations=_orientations(tables.split),
-        duplicates=summary.duplicates(tables.split),
+        as_stored=summary.taken_as_stored(tables.split),
+        duplicates=summary.duplicates(tables.split, settings["near_duplicate_bits"]),
         sheets=list(_sheets(tables, photos, labels, settings["seed"], params.photos_per_label)),
-        settings=_flat(settings),
+        settings={n: v if isinstance(v, str) else json.dumps(v) for n, v in flat(settings)},
         files=params.files,
         side=PROCESSED_SIZE,
         thumbnail=THUMBNAIL,
@@ -122,7 +124,8 @@ def _labels(taxonomy: Taxonomy, counts: pd.DataFrame) -> list[str]:
 
 def _totals(tables: Tables, of_photo: pd.DataFrame, split_counts: pd.DataFrame) -> dict[str, int]:
     wrong, left_out = summary.n_rejected(tables)
-    rejected = pd.concat([quarantine["file"] for quarantine in tables.quarantines.values()])
+    rejected = pd.concat(tables.quarantines.values(), ignore_index=True)
+    others = rejected[~rejected["file"].isin(of_photo["photo"])]
     return {
         "photos": len(of_photo),
         "chosen": len(tables.split),
@@ -132,7 +135,7 @@ def _totals(tables: Tables, of_photo: pd.DataFrame, split_counts: pd.DataFrame) 
         "all_labels": split_counts["label"].nunique(),
         "wrong": wrong,
         "left_out": left_out,
-        "files": len(of_photo) + rejected.loc[~rejected.isin(of_photo["photo"])].nunique(),
+        "files": len(of_photo) + summary.subjects(others).nunique(),
         "short": int((split_counts["wanted"] - split_counts["got"]).clip(lower=0).sum()),
         "wanted": int(split_counts["wanted"].sum()),
     }
@@ -262,14 +265,3 @@ def _data_uri(photo: Image.Image) -> str:
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Names with dots -> values, as the command line takes them."""
-    found: dict[str, str] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            found |= _flat(value, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = value if isinstance(value, str) else json.dumps(value)
-    return found

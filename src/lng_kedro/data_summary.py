@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lng_kedro.geometry import PROCESSED_SIZE
+from lng_kedro.likeness import alike, hashes_of
 from lng_kedro.metrics import SIZES
 from lng_kedro.quarantine import LEFT_OUT, REASONS
 from lng_kedro.taxonomy import Taxonomy
@@ -58,7 +59,7 @@ class Duplicates(NamedTuple):
         groups: how many groups of two photos or more there are.
         photos: photos in them.
         largest: photos of the largest.
-        across: groups with photos in more than one split: what the split must not have.
+        across: photos that look like one of another split: what the split must not have.
     """
 
     groups: int
@@ -112,13 +113,23 @@ def examples(quarantine: pd.DataFrame, reason: str, number: int) -> list[tuple[s
     return list(zip(first["file"], first["detail"], strict=True))
 
 
+def subjects(quarantine: pd.DataFrame) -> pd.Series:
+    """What each row speaks of: its file, or one of the many photos that a merged label file names in vain."""
+    named = quarantine["detail"].where(quarantine["reason"] == "label_without_photo", "")
+    return quarantine["file"] + "\n" + named
+
+
+def wrong(quarantine: pd.DataFrame) -> pd.DataFrame:
+    """Rows of files with which something is wrong."""
+    return quarantine[~quarantine["reason"].isin(LEFT_OUT)]
+
+
 def n_rejected(tables: Tables) -> tuple[int, int]:
-    """Files in quarantine: with something wrong, and left out though nothing is."""
-    rows = pd.concat(tables.quarantines.values())
-    left_out = rows["reason"].isin(LEFT_OUT)
-    wrong = rows.loc[~left_out, "file"].unique()
-    others = rows.loc[left_out & ~rows["file"].isin(wrong), "file"]
-    return len(wrong), others.nunique()
+    """What is in quarantine: with something wrong, and left out though nothing is."""
+    rows = pd.concat(tables.quarantines.values(), ignore_index=True)
+    bad = wrong(rows)
+    others = rows[~rows["file"].isin(bad["file"])]
+    return subjects(bad).nunique(), subjects(others).nunique()
 
 
 def boxes(manifest: pd.DataFrame, objects: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -239,14 +250,37 @@ def photo_sizes(photos: pd.DataFrame, number: int) -> pd.Series:
     return pd.concat([found.head(number), pd.Series({f"others ({len(others)})": others.sum()})])
 
 
-def duplicates(split: pd.DataFrame) -> Duplicates:
-    """Groups of chosen photos that look alike, and whether one reaches over two splits."""
+def taken_as_stored(split: pd.DataFrame) -> int:
+    """Turned photos as wide and high before as after, whose labels are taken to speak of the stored photo."""
+    turned = split["orientation"] > 1
+    quarter = split["orientation"] >= 5
+    return int((turned & ~(quarter & (split["stored_width"] != split["stored_height"]))).sum())
+
+
+def duplicates(split: pd.DataFrame, near_bits: int) -> Duplicates:
+    """Groups of chosen photos that look alike, as they were chosen, and photos like one of another split.
+
+    Args:
+        split: the chosen photos (columns photo_id, split, dhash and near_duplicate_of are used).
+        near_bits: photos whose difference hashes differ in so many bits or fewer look alike.
+    """
     group = split["near_duplicate_of"].fillna(split["photo_id"])
-    groups = split.groupby(group)["split"].agg(["size", "nunique"])
-    groups = groups[groups["size"] > 1]
+    groups = split.groupby(group)["split"].size()
+    groups = groups[groups > 1]
     return Duplicates(
         groups=len(groups),
-        photos=int(groups["size"].sum()),
-        largest=int(groups["size"].max()) if len(groups) else 0,
-        across=int((groups["nunique"] > 1).sum()),
+        photos=int(groups.sum()),
+        largest=int(groups.max()) if len(groups) else 0,
+        across=_across(split, near_bits),
     )
+
+
+def _across(split: pd.DataFrame, near_bits: int) -> int:
+    hashes = {str(name): hashes_of(dhashes) for name, dhashes in split.groupby("split")["dhash"]}
+    found: set[tuple[str, int]] = set()
+    for one, other in combinations(hashes, 2):
+        for i, column in enumerate(hashes[one].T):
+            near = alike(hashes[other], column[:, None], near_bits)
+            if len(near):
+                found |= {(one, i), *((other, int(j)) for j in near)}
+    return len(found)

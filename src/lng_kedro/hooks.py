@@ -230,9 +230,14 @@ def _missing_input(
             continue
         if name == "raw_annotations":
             return str(catalog[name].missing)
-        makers = [n for n, p in pipelines.items() if n != "__default__" and name in p.all_outputs()]
+        table = name.partition("@")[0]
+        makers = [
+            n
+            for n, p in pipelines.items()
+            if n != "__default__" and table in {output.partition("@")[0] for output in p.all_outputs()}
+        ]
         if makers:
-            return f"'{name}' does not exist yet: run `{_command(makers[:1], run_params)}` first."
+            return f"'{table}' does not exist yet: run `{_command(makers[:1], run_params)}` first."
     return None
 
 

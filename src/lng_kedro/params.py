@@ -82,14 +82,15 @@ def dotted(place: Place) -> str:
 
 def as_option(given: Mapping[str, Any]) -> str:
     """`` --params …`` for a shell, of parameters as Kedro reads them from one; nothing if there are none."""
-    said = ",".join(f"{name}={'null' if value is None else value}" for name, value in _flat(given))
+    said = ",".join(f"{name}={'null' if value is None else value}" for name, value in flat(given))
     return f" --params {shlex.quote(said)}" if said else ""
 
 
-def _flat(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def flat(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Names with dots, as the command line takes them, and values."""
     for name, value in given.items():
         if isinstance(value, Mapping):
-            yield from ((f"{name}.{key}", inner) for key, inner in _flat(value))
+            yield from ((f"{name}.{key}", inner) for key, inner in flat(value))
         else:
             yield name, value
 

@@ -1,12 +1,16 @@
 """Which photos of a folder are finished, so that no photo is decoded twice."""
 
 import json
+import logging
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.quarantine import Rejected
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 2
 """To be raised when the same raw photo and settings give another processed photo or other facts."""
@@ -36,12 +40,28 @@ class PhotoFacts:
 Outcome = PhotoFacts | Rejected
 
 
+class Finished(NamedTuple):
+    """What the journal says of a photo.
+
+    Attributes:
+        fingerprint: of its raw file; changes when the file changes.
+        recipe: see `recipe_of`.
+        sha256: of the raw file's bytes, in hexadecimal digits.
+        outcome: what became of it.
+    """
+
+    fingerprint: str
+    recipe: str
+    sha256: str
+    outcome: Outcome
+
+
 class PhotoJournal:
     """A folder of processed photos with a line for each that is finished, or was rejected.
 
-    Lines are only added, each after its photo is whole; the last line of a photo counts. A line that was cut
-    off is dropped, and its photo done again. Photos that are chosen no more stay, so that the way back costs
-    nothing; to make room delete the folder, and it is filled with what is chosen then.
+    Lines are only added, each after its photo is whole; the last line of a photo counts. A line that cannot
+    be read is passed over, and its photo done again. Photos that are chosen no more stay, so that the way
+    back costs nothing; to make room delete the folder, and it is filled with what is chosen then.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,7 +72,7 @@ class PhotoJournal:
         """
         self.path = path
         self.folder = PhotoFolder(path.parent)
-        self._finished: dict[str, tuple[str, Outcome]] = {}
+        self._finished: dict[str, Finished] = {}
         if not path.is_file():
             return
         lines = path.read_bytes().splitlines(keepends=True)
@@ -60,56 +80,68 @@ class PhotoJournal:
             with path.open("r+b") as file:
                 file.truncate(sum(map(len, lines[:-1])))
             del lines[-1]
+        unreadable = 0
         for line in lines:
-            photo_id, key, reason, *found = json.loads(line)
-            outcome = Rejected(reason, *found) if reason else PhotoFacts(*found)
-            self._finished[photo_id] = (key, outcome)
+            try:
+                photo_id, finished = _parsed(line)
+            except (ValueError, TypeError):  # a power cut may leave anything there
+                unreadable += 1
+            else:
+                self._finished[photo_id] = finished
+        if unreadable:
+            logger.warning("%s: %d lines cannot be read; their photos are done again.", path, unreadable)
 
-    def outcome(self, photo_id: str, key: str) -> Outcome | None:
-        """What became of a photo, or None if that is not known of this raw file and these settings.
+    def finished(self, photo_id: str, recipe: str) -> Finished | None:
+        """What became of a photo by this recipe, of whichever raw file; None where that is not known.
 
         Args:
             photo_id: the photo.
-            key: see `key_of`.
+            recipe: see `recipe_of`.
         """
-        known, outcome = self._finished.get(photo_id, ("", None))
-        if known != key:
+        known = self._finished.get(photo_id)
+        if known is None or known.recipe != recipe:
             return None
-        if isinstance(outcome, PhotoFacts):
+        if isinstance(known.outcome, PhotoFacts):
             try:
-                if self.folder.path(photo_id).stat().st_size != outcome.size:
+                if self.folder.path(photo_id).stat().st_size != known.outcome.size:
                     return None
             except FileNotFoundError:
                 return None
-        return outcome
+        return known
 
-    def add(self, photo_id: str, key: str, outcome: Outcome, jpeg: bytes = b"") -> None:
-        """Keeps a finished photo, or that it was rejected.
+    def add(self, photo_id: str, finished: Finished, jpeg: bytes = b"") -> None:
+        """Keeps what became of a photo.
 
         Args:
             photo_id: the photo.
-            key: see `key_of`.
-            outcome: what became of it.
-            jpeg: the processed photo, if it is one.
+            finished: what became of it.
+            jpeg: the processed photo, if it is one and is not there already.
         """
         self.folder.root.mkdir(parents=True, exist_ok=True)
-        if isinstance(outcome, Rejected):
-            line = [photo_id, key, outcome.reason, outcome.detail]
-        else:
-            unfinished = self.folder.root / f".{photo_id}.part"
+        fingerprint, recipe, content, outcome = finished
+        if jpeg:
+            # The photo's own name may be as long as a file system allows.
+            unfinished = self.folder.root / f".{sha256(photo_id.encode()).hexdigest()}.part"
             unfinished.write_bytes(jpeg)
             unfinished.replace(self.folder.path(photo_id))
-            line = [photo_id, key, "", *asdict(outcome).values()]
+        if isinstance(outcome, Rejected):
+            found = [outcome.reason, outcome.detail, content]
+        else:
+            found = ["", *asdict(outcome).values()]
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self._finished[photo_id] = (key, outcome)
+            file.write(json.dumps([photo_id, fingerprint, recipe, *found], ensure_ascii=False) + "\n")
+        self._finished[photo_id] = finished
 
 
-def key_of(fingerprint: str, *settings: object) -> str:
-    """Stands for a raw file as it is and for how it is processed.
+def _parsed(line: bytes) -> tuple[str, Finished]:
+    photo_id, fingerprint, recipe, reason, *found = json.loads(line)
+    if reason:
+        detail, content = found
+        return photo_id, Finished(fingerprint, recipe, content, Rejected(reason, detail))
+    facts = PhotoFacts(*found)
+    return photo_id, Finished(fingerprint, recipe, facts.sha256, facts)
 
-    Args:
-        fingerprint: of the raw file; changes when the file changes.
-        settings: all that decides how its processed photo looks.
-    """
-    return sha256(json.dumps([FORMAT, fingerprint, *settings]).encode()).hexdigest()[:32]
+
+def recipe_of(*settings: object) -> str:
+    """Stands for how photos are processed: all that decides how a processed photo looks."""
+    return "-".join(map(str, (FORMAT, *settings)))

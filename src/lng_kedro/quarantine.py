@@ -82,3 +82,22 @@ def examples(rows: Iterable[Mapping[Any, str]]) -> str:
         f"\n{reason}, {len(files)} times: {REASONS[reason]}{''.join(files[:EXAMPLES])}"
         for reason, files in sorted(of_reason.items())
     )
+
+
+def check_share(
+    rows: Iterable[Mapping[Any, str]], wrong: int, total: int, what: str, max_share: float
+) -> None:
+    """Raises a ValueError that shows the first files of each reason if too many cannot be used.
+
+    Args:
+        rows: of the quarantine, those with something wrong.
+        wrong: how many cannot be used.
+        total: of how many.
+        what: they are.
+        max_share: how many may be wrong, as a fraction.
+    """
+    if wrong > max_share * total:
+        raise ValueError(
+            f"{wrong} of {total} {what} cannot be used, more than max_rejected_share={max_share} allows. "
+            f"Mend them, or raise data_processing.max_rejected_share. The first:{examples(rows)}"
+        )

@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 from PIL import ExifTags, Image
 
+from lng_kedro.aihub import photos
 from lng_kedro.aihub.folder import AIHubFolder
 from lng_kedro.aihub.photos import PhotoProcessor, PhotoSettings
 from lng_kedro.compute import Processes
+from lng_kedro.imaging import ProcessedPhoto, process_photo
 from lng_kedro.photo_journal import Outcome, PhotoFacts, PhotoJournal
 from lng_kedro.quarantine import Rejected
 from tests.raw import scene, write
@@ -103,7 +105,8 @@ def test_what_cannot_be_used_keeps_its_reason(tmp_path: Path) -> None:
     for _ in range(2):  # processed, and from the journal
         outcomes = processor(tmp_path, sizes).look([*BROKEN, "gone"])
         assert codes(outcomes) == [*BROKEN, "unreadable"]
-    assert len((tmp_path / "photos/journal.jsonl").read_bytes().splitlines()) == 4
+    # One that is too large is not kept: another limit may let it pass.
+    assert len((tmp_path / "photos/journal.jsonl").read_bytes().splitlines()) == 3
     # What could not be read may be there the next time.
     write(tmp_path / "raw", {"gone.jpg": scene(5)})
     assert codes(processor(tmp_path, sizes).look(["gone"])) == [""]
@@ -141,6 +144,46 @@ def test_a_changed_photo_or_another_quality_is_done_again(tmp_path: Path) -> Non
     assert path("a").stat().st_size == changed[0].size  # type: ignore[union-attr]
 
 
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of the raw photos that are decoded."""
+    sizes: list[int] = []
+
+    def process(content: bytes, *settings: int) -> ProcessedPhoto:
+        sizes.append(len(content))
+        return process_photo(content, *settings)
+
+    monkeypatch.setattr(photos, "process_photo", process)
+    return sizes
+
+
+def test_the_same_content_is_not_decoded_again(tmp_path: Path, decoded: list[int]) -> None:
+    write(tmp_path / "raw", {"a.jpg": scene(1), "bad.jpg": b"no photo"})
+    sizes = dict.fromkeys(["a", "bad"], (200, 100))
+    first = processor(tmp_path, sizes).look(["a", "bad"])
+    assert len(decoded) == 2
+    for k in range(2):  # touched, and known as such the next time
+        for file in ("a.jpg", "bad.jpg"):
+            os.utime(tmp_path / "raw" / file, ns=(0, 10**9))
+        again = processor(tmp_path, sizes).look(["a", "bad"])
+        assert (again[0], codes(again)) == (first[0], ["", "unreadable"])
+        assert len(processor(tmp_path, sizes).journal.path.read_bytes().splitlines()) == 4, k
+    assert len(decoded) == 2
+
+
+def test_another_limit_of_pixels_decodes_nothing_that_was_decoded(tmp_path: Path, decoded: list[int]) -> None:
+    write(tmp_path / "raw", {"a.jpg": scene(1), "large.jpg": scene(2, 400, 300)})
+    sizes = {"a": (200, 100), "large": (400, 300)}
+    low, high = SETTINGS._replace(max_pixels=100_000), SETTINGS._replace(max_pixels=120_000)
+    assert codes(processor(tmp_path, sizes, settings=low).look(["a", "large"])) == ["", "too_large"]
+    assert codes(processor(tmp_path, sizes, settings=high).look(["a", "large"])) == ["", ""]
+    assert decoded == [len(scene(1)), len(scene(2, 400, 300)), len(scene(2, 400, 300))]
+    (_, refused) = processor(tmp_path, sizes, settings=low).look(["a", "large"])
+    assert isinstance(refused, Rejected)
+    assert (refused.reason, refused.detail) == ("too_large", "400 x 300 pixels; max_pixels is 100000")
+    assert len(decoded) == 3
+
+
 def test_processes_change_nothing(tmp_path: Path) -> None:
     names = [f"p{k}" for k in range(6)]
     write(tmp_path / "raw", {f"{name}.jpg": scene(k) for k, name in enumerate(names)})
@@ -161,7 +204,7 @@ def test_too_many_that_cannot_be_used_stop_the_run(tmp_path: Path) -> None:
     names = list(sizes)
     assert len(processor(tmp_path, sizes, max_rejected_share=0.3).look(names)) == 10
     expected = (
-        r"3 of the first 10 photos cannot be used, more than max_rejected_share=0\.2 allows.*"
+        r"3 of 10 photos that were looked at cannot be used, more than max_rejected_share=0\.2 allows.*"
         r"size_mismatch, 1 times: .*\n  7\.jpg: the label says 100 x 100, the photo is 200 x 100\n"
     )
     with pytest.raises(ValueError, match=f"(?s){expected}"):

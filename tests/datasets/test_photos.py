@@ -7,7 +7,7 @@ from kedro.io import DatasetError
 
 from lng_kedro.datasets import PhotoFolderDataset, PhotoJournalDataset
 from lng_kedro.imaging import PhotoFolder
-from lng_kedro.photo_journal import PhotoFacts
+from lng_kedro.photo_journal import Finished, PhotoFacts
 from tests.raw import photo
 
 
@@ -17,12 +17,12 @@ def test_what_the_journal_adds_is_in_the_folder(tmp_path: Path) -> None:
     assert not photos.exists()
     assert journal.exists()  # it need not be begun
     jpeg = photo(20, 30)
-    facts = PhotoFacts(20, 30, 1, "", "", len(jpeg))
-    journal.load().add("1102_11_a", "key", facts, jpeg)
+    finished = Finished("f", "r", "", PhotoFacts(20, 30, 1, "", "", len(jpeg)))
+    journal.load().add("1102_11_a", finished, jpeg)
     photos.save(journal.load().folder)
     assert photos.exists()
     assert photos.load().load("1102_11_a").size == (20, 30)
-    assert journal.load().outcome("1102_11_a", "key") == facts
+    assert journal.load().finished("1102_11_a", "r") == finished
 
 
 def test_nothing_chosen_is_an_empty_folder(tmp_path: Path) -> None:

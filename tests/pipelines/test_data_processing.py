@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from click import ClickException
+from kedro.io import DatasetError
 from PIL import ExifTags, Image
 
-from lng_kedro.aihub.folder import AIHubFolder
+from lng_kedro.aihub.folder import AIHubFolder, stem
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.pipelines.data_processing import nodes
-from lng_kedro.pipelines.data_processing.params import DataProcessingParams
+from lng_kedro.pipelines.data_processing.params import DECIDE, DataProcessingParams
 from lng_kedro.prompts import user_prompt
+from lng_kedro.quarantine import REASONS
 from lng_kedro.report import parse_report
 from lng_kedro.taxonomy import Taxonomy, load_taxonomy
 from tests.project import ROOT, copy_project, mlflow_runs, prepare_store, session
@@ -280,12 +283,60 @@ class TestPipeline:
         for file in (folder / "05_model_input").iterdir():
             file.unlink()
         (folder / "03_primary/split.parquet").unlink()
-        parameters = {"data_dir": str(folder), "raw_dir": str(raw_dir), "data_processing": SETTINGS}
-        with session(project, "test", **parameters) as kedro_session:
-            kedro_session.run(pipeline_names=["data_processing"], tags=["images", "samples"])
+        run_tags(project, raw_dir, folder, "images", "samples")
         ours, theirs = (contents(d) for d in (data_dir, folder))
         assert ours.keys() == theirs.keys()
         assert [name for name in ours if ours[name] != theirs[name]] == []
+
+
+@pytest.fixture
+def copy(data_dir: Path, tmp_path: Path) -> Path:
+    """The data folder of a finished run, to be spoilt."""
+    return Path(shutil.copytree(data_dir, tmp_path / "data"))
+
+
+def run_tags(project: Path, raw_dir: Path, data_dir: Path, *tags: str, **settings: Any) -> None:
+    """Runs parts of the pipeline."""
+    parameters = {"data_dir": str(data_dir), "raw_dir": str(raw_dir), "data_processing": SETTINGS | settings}
+    with session(project, "test", **parameters) as kedro_session:
+        kedro_session.run(pipeline_names=["data_processing"], tags=list(tags))
+
+
+def change(path: Path, function: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    """Puts another table in the place of a stored one."""
+    function(pd.read_parquet(path)).to_parquet(path)
+
+
+class TestMissing:
+    def test_a_part_without_the_one_before_it_says_so(self, project: Path, raw_dir: Path, copy: Path) -> None:
+        (copy / "02_intermediate/manifest.parquet").unlink()
+        with pytest.raises(ClickException, match="'manifest' does not exist yet: run `kedro run --pipelines"):
+            run_tags(project, raw_dir, copy, "split")
+
+
+class TestTablesOfDifferentAge:
+    """A part never works with a table that was made of another one than lies there now."""
+
+    def test_a_chosen_photo_that_was_left_out_since(self, project: Path, raw_dir: Path, copy: Path) -> None:
+        manifest = copy / "02_intermediate/manifest.parquet"
+        change(manifest, lambda rows: rows[rows["photo_id"] != "2102_12_0"])
+        again = "--tags split,images,samples"
+        with pytest.raises(ValueError, match=f"1 photos of the split, 2102_12_0 for one.*{again}"):
+            run_tags(project, raw_dir, copy, "samples")
+        with pytest.raises(ValueError, match=f"1 photos of the draw, 2102_12_0 for one.*{again}"):
+            run_tags(project, raw_dir, copy, "images")
+
+    @pytest.mark.parametrize(("photo_id", "label"), [("2102_12_0", None), ("2101_12_0", "crack")])
+    def test_a_chosen_photo_with_other_objects(
+        self, project: Path, raw_dir: Path, copy: Path, photo_id: str, label: str | None
+    ) -> None:
+        def relabelled(rows: pd.DataFrame) -> pd.DataFrame:
+            rows.loc[rows["photo_id"] == photo_id, "label"] = label
+            return rows
+
+        change(copy / "02_intermediate/manifest.parquet", relabelled)
+        with pytest.raises(ValueError, match=f"1 photos of the split, {photo_id} for one"):
+            run_tags(project, raw_dir, copy, "samples")
 
 
 # Of the photos of cracks, in the order in which they are drawn: what each one's file holds.
@@ -321,16 +372,137 @@ def write_broken(root: Path, taxonomy: Taxonomy) -> dict[str, str]:
     return of_name
 
 
-class TestBrokenPhotos:
+# Labels of scratches that cannot be used, each for a reason of its own.
+LABELS = {
+    "annotation": encoded(label("no object")),
+    "box": encoded(label(annotation(2502, None))),
+    "box_degenerate": encoded(label(annotation(2502, (1, 1, 0, 9)))),
+    "box_outside": encoded(label(annotation(2502), annotation(2502, (190, 1, 11, 9)))),
+    "empty": b"",
+    "json": b"{",
+    "missing_value": encoded(label(annotation(2502, attributes={"tank_type": "B", "location": "Inside"}))),
+    "no_object": encoded(label()),
+    "photo_size": encoded(label(annotation(2502), width=None)),
+    "unknown_id": encoded(label(annotation(9999))),
+    "unknown_value": encoded(label(annotation(2502, attributes=ENGLISH | {"tank_type": "Z"}))),
+}
+
+
+def write_unusable(root: Path) -> dict[str, str]:
+    """Labels and archives that cannot be used; returns each file that is told of, and the reason."""
+    files = {f"2502_14_{reason}.json": content for reason, content in LABELS.items()}
+    files["nonsense.json"] = encoded(label(annotation(2502)))
+    files |= {f"{Path(name).stem}.jpg": photo() for name in files}
+    write(root / "Scratches", files | {"broken.zip": b"no zip"})
+    write(root / "unsafe.zip", {"../2502_14_x.jpg": photo()})
+    found = {f"Scratches/2502_14_{reason}.json": reason for reason in LABELS}
+    found |= {"Scratches/nonsense.json": "file_name", "Scratches/broken.zip": "archive"}
+    return found | {"unsafe.zip!/../2502_14_x.jpg": "unsafe_path"}
+
+
+class TestObjects:
+    @pytest.mark.parametrize(
+        ("column", "value"), [("x_min", -0.1), ("y_max", 512.1), ("x_max", 0.0), ("box_source", "guess")]
+    )
+    def test_a_box_outside_the_frame_or_without_size_is_not_stored(
+        self, project: Path, copy: Path, column: str, value: Any
+    ) -> None:
+        with session(project, "test", data_dir=str(copy)) as kedro_session:
+            catalog = kedro_session.load_context().catalog
+            objects = catalog.load("objects")
+            catalog.save("objects", objects)
+            objects.loc[objects.index[3], column] = value
+            with pytest.raises(DatasetError, match=column):
+                catalog.save("objects", objects)
+
+
+class TestOtherParameters:
+    """A part refuses what a part before it made with other parameters than are given now."""
+
+    @pytest.mark.parametrize(
+        ("tag", "settings", "said", "again"),
+        [
+            ("split", {"boxless": "skip"}, "boxless was whole_image and is skip", "ingest,split,images"),
+            ("split", {"optional_fields": ["material"]}, r"optional_fields was \[\]", "ingest,split,images"),
+            ("images", {"seed": 7}, "seed was 42 and is 7", "split,images,samples"),
+            ("samples", {"optional_fields": ["material"]}, "optional_fields", "ingest,split,images"),
+            ("samples", {"good_share": 0.4}, "good_share was 0.3 and is 0.4", "images,samples,report"),
+            ("report", {"seed": 7, "jpeg_quality": 90}, "seed .*; jpeg_quality .* is 90", "split,images"),
+        ],
+    )
+    def test_are_named_with_the_tags_to_run(
+        self,
+        project: Path,
+        raw_dir: Path,
+        data_dir: Path,
+        tag: str,
+        settings: dict[str, Any],
+        said: str,
+        again: str,
+    ) -> None:
+        before = contents(data_dir)
+        with pytest.raises(ValueError, match=f"{said}.*Give the same --params again, or run --tags {again}"):
+            run_tags(project, raw_dir, data_dir, tag, **settings)
+        assert contents(data_dir) == before
+
+    def test_each_one_decides_something_or_changes_nothing(self) -> None:
+        names = [name for part in DECIDE.values() for name in part]
+        assert sorted([*names, "max_rejected_share", "compute"]) == sorted(DataProcessingParams.model_fields)
+
+    def test_those_that_change_nothing_may_differ(self, project: Path, raw_dir: Path, copy: Path) -> None:
+        more = {"max_rejected_share": 0.5, "compute": {"engine": "processes", "workers": 2}}
+        run_tags(project, raw_dir, copy, "report", **more)
+        page = (copy / "08_reporting/data.html").read_text(encoding="utf-8")
+        # The page shows those of its tables.
+        assert '<th scope="row">max_rejected_share</th><td>0.05</td>' in page
+        assert '<th scope="row">seed</th><td>42</td>' in page
+
+
+class TestEveryReason:
+    """One raw folder in which all goes wrong that can."""
+
     @pytest.fixture(scope="class")
     def broken(
         self, project: Path, taxonomy: Taxonomy, tmp_path_factory: pytest.TempPathFactory
     ) -> tuple[dict[str, str], Path]:
         root = tmp_path_factory.mktemp("broken") / "raw"
         names = write_broken(root, taxonomy)
-        return names, process(project, root, max_rejected_share=1.0, max_pixels=400_000)
+        write_unusable(root)
+        return names, process(project, root, max_rejected_share=1.0, max_pixels=400_000, boxless="skip")
 
-    def test_each_reason_row_by_row(self, broken: tuple[dict[str, str], Path]) -> None:
+    def test_labels_row_by_row(self, broken: tuple[dict[str, str], Path], tmp_path: Path) -> None:
+        _, data_dir = broken
+        quarantine = pd.read_csv(data_dir / "02_intermediate/label_quarantine.csv")
+        found = sorted(zip(quarantine["file"], quarantine["reason"], strict=True))
+        data = "3.개방데이터/1.데이터"
+        labels = f"{data}/Training/02.라벨링데이터/TL_표면처리_균열_보온재.zip!/"
+        boxless = [f"{i}_12_{k}" for i in (2702, 6102) for k in range(4)] + ["6101_12_0"]
+        assert found == sorted(
+            [
+                *write_unusable(tmp_path).items(),
+                *((f"{labels}{name}.json", "boxless") for name in boxless),
+                (f"{data}/Validation/2102_12_0.json", "photo_size"),
+                (f"{data}/Validation/2102_12_orphan.jpg", "photo_without_label"),
+                (f"{data}/Validation/2102_12_lone.json", "label_without_photo"),
+            ]
+        )
+
+    def test_every_photo_is_kept_or_told_of_and_every_reason_occurs(
+        self, broken: tuple[dict[str, str], Path]
+    ) -> None:
+        _, data_dir = broken
+        told = pd.read_csv(data_dir / "02_intermediate/label_quarantine.csv")
+        also = pd.read_csv(data_dir / "04_feature/photo_quarantine.csv")
+        assert {*told["reason"], *also["reason"]} == set(REASONS)
+        kept = set(pd.read_parquet(data_dir / "02_intermediate/manifest.parquet")["photo_id"])
+        photos = {stem(photo) for photo in AIHubFolder(data_dir.with_name("raw")).listing().photos}
+        left_out = set(told["file"].map(stem)) & photos
+        assert kept | left_out == photos
+        assert kept & left_out == set()
+        split = set(pd.read_parquet(data_dir / "03_primary/split.parquet")["photo_id"])
+        assert split <= kept - set(also["file"].map(stem))
+
+    def test_photos_row_by_row(self, broken: tuple[dict[str, str], Path]) -> None:
         of_name, data_dir = broken
         quarantine = pd.read_csv(data_dir / "04_feature/photo_quarantine.csv")
         found = dict(zip(quarantine["file"], quarantine["reason"], strict=True))
@@ -443,23 +615,35 @@ class TestStopped:
         with session(project, "test", **parameters) as again, pytest.raises(ValueError, match="9 of 10"):
             again.run(pipeline_names=["data_processing"], only_missing_outputs=True)
 
+    def test_parts_after_a_reading_that_was_refused_are_refused(
+        self, project: Path, raw_dir: Path, copy: Path
+    ) -> None:
+        quarantine = copy / "02_intermediate/label_quarantine.csv"
+        rows = pd.read_csv(quarantine)
+        more = [{"file": "labels.json", "reason": "json", "detail": "x"}] * 99
+        more += [{"file": f"{k}.json", "reason": "json", "detail": "x"} for k in range(60)]
+        pd.concat([rows, pd.DataFrame(more)]).to_csv(quarantine, index=False)
+        # Two lone files and 61 bad ones; 74 photos are good.
+        with pytest.raises(ValueError, match="63 of 137 photos, labels and archives"):
+            run_tags(project, raw_dir, copy, "split", "images", "samples", "report")
+
 
 class TestNodes:
     def test_a_tenth_may_be_rejected(
         self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path
     ) -> None:
-        manifest, quarantine = nodes.read_labels(folder(tmp_path, 9, 1), taxonomy, params)
+        manifest, quarantine, _ = nodes.read_labels(folder(tmp_path, 9, 1), taxonomy, params)
         assert len(manifest) == 9
         assert quarantine.to_dict("records") == [
             {"file": "2102_12_9.json", "reason": "box", "detail": "four finite numbers expected, found None"}
         ]
-        assert nodes.taxonomy_of_data(taxonomy, manifest, quarantine, params).label_names
+        assert nodes.taxonomy_of_data(taxonomy, manifest, quarantine, params)
 
     def test_more_is_an_error_that_counts_the_reasons_and_shows_ten_of_each(
         self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path
     ) -> None:
         write(tmp_path, {f"a/2102_12_x{k:02}.jpg": b"" for k in range(12)})
-        manifest, quarantine = nodes.read_labels(folder(tmp_path, 8, 2), taxonomy, params)
+        manifest, quarantine, _ = nodes.read_labels(folder(tmp_path, 8, 2), taxonomy, params)
         with pytest.raises(ValueError, match="14 of 22 photos") as caught:
             nodes.taxonomy_of_data(taxonomy, manifest, quarantine, params)
         first, *lines = str(caught.value).splitlines()
@@ -473,15 +657,24 @@ class TestNodes:
             *(f"  a/2102_12_x{k:02}.jpg: no label file has this name" for k in range(10)),
         ]
 
+    def test_each_photo_that_a_merged_label_file_names_in_vain_counts(
+        self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path
+    ) -> None:
+        images = [{"id": k, "file_name": f"2102_12_y{k}.jpg", "width": 9, "height": 9} for k in range(5)]
+        write(tmp_path, {"labels.json": encoded({"images": images, "annotations": []})})
+        manifest, quarantine, _ = nodes.read_labels(folder(tmp_path, 9, 0), taxonomy, params)
+        with pytest.raises(ValueError, match="5 of 14 photos"):
+            nodes.taxonomy_of_data(taxonomy, manifest, quarantine, params)
+
     def test_repeated_files_are_no_reason_to_stop(
         self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path
     ) -> None:
         folder(tmp_path / "Training", 3, 0)
         folder(tmp_path / "Validation", 3, 0)
-        manifest, quarantine = nodes.read_labels(AIHubFolder(tmp_path), taxonomy, params)
+        manifest, quarantine, _ = nodes.read_labels(AIHubFolder(tmp_path), taxonomy, params)
         assert set(quarantine["reason"]) == {"duplicate"}
         assert len(quarantine) == 6
-        assert nodes.taxonomy_of_data(taxonomy, manifest, quarantine, params).label_names
+        assert nodes.taxonomy_of_data(taxonomy, manifest, quarantine, params)
 
     def test_boxes_that_reach_outside_are_refused_or_cut(
         self,
@@ -496,11 +689,11 @@ class TestNodes:
         files |= {"2102_12_c.jpg": b"", "2102_12_c.json": encoded(label(annotation(attributes=without)))}
         write(tmp_path, files)
         caplog.set_level("INFO")
-        manifest, quarantine = nodes.read_labels(AIHubFolder(tmp_path), taxonomy, params)
+        manifest, quarantine, _ = nodes.read_labels(AIHubFolder(tmp_path), taxonomy, params)
         assert list(manifest["photo_id"]) == ["2102_12_b", "2102_12_c"]
         assert list(quarantine["reason"]) == ["box_outside"]
         cutting = params.model_copy(update={"clip_boxes": True})
-        manifest, quarantine = nodes.read_labels(AIHubFolder(tmp_path), taxonomy, cutting)
+        manifest, quarantine, _ = nodes.read_labels(AIHubFolder(tmp_path), taxonomy, cutting)
         assert manifest[["w", "clipped"]].to_numpy().tolist() == [[10.0, True], [30.0, False], [30.0, False]]
         assert quarantine.empty
         filled = "Filled: part:name 1, quality:id 1."
@@ -521,7 +714,7 @@ class TestNodes:
         manifest = pd.DataFrame(
             [{"photo_id": "a", "label": "crack", **ENGLISH, "part": "Pipe", "material": None}]
         )
-        grown = nodes.taxonomy_of_data(taxonomy, manifest, NOTHING, params)
+        grown, _ = nodes.taxonomy_of_data(taxonomy, manifest, NOTHING, params)
         assert grown.choices("part") == (*taxonomy.choices("part"), "Pipe")
         assert grown.field_names == taxonomy.field_names
 

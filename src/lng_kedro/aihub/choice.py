@@ -1,15 +1,15 @@
 """Which photos are taken, in the order in which they were drawn, once their pixels have been seen."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from lng_kedro.aihub.split import SPLITS, Pool, proportional
+from lng_kedro.likeness import alike, hashes_of
 from lng_kedro.photo_journal import Outcome, PhotoFacts
 from lng_kedro.quarantine import LEFT_OUT, Rejected
 
@@ -68,7 +68,7 @@ class Choice:
         return pd.DataFrame(rows, columns=COLUMNS).sort_values(["split", "photo_id"], ignore_index=True)
 
 
-def choose(drawn: Mapping[str, Sequence[str]], pools: Sequence[Pool], look: Look, near_bits: int) -> Choice:
+def choose(drawn: Mapping[str, Iterable[str]], pools: Sequence[Pool], look: Look, near_bits: int) -> Choice:
     """Takes photos in the order drawn until every split of every pool is full or the pool is exhausted.
 
     The first photos of a pool have their places in its splits: so many for the first, so many for the next.
@@ -107,7 +107,7 @@ def choose(drawn: Mapping[str, Sequence[str]], pools: Sequence[Pool], look: Look
 
 
 def choose_all(
-    drawn: Mapping[str, Sequence[str]], pools: Sequence[Pool], look: Look, near_bits: int
+    drawn: Mapping[str, Iterable[str]], pools: Sequence[Pool], look: Look, near_bits: int
 ) -> Choice:
     """Chooses like `choose`; a pool with too few photos is divided over its splits in proportion.
 
@@ -157,17 +157,10 @@ class _Twins:
         self._photo_ids: list[str] = []
 
     def add(self, photo_id: str, facts: PhotoFacts) -> None:
-        self._hashes[:, len(self._photo_ids)] = _words(facts)
+        self._hashes[:, [len(self._photo_ids)]] = hashes_of([facts.dhash])
         self._photo_ids.append(photo_id)
 
     def like(self, facts: PhotoFacts) -> list[str]:
         """Photos that look like this one, in the order in which they were taken."""
-        words, hashes = _words(facts), self._hashes[:, : len(self._photo_ids)]
-        # Most are told apart by their first 64 bits.
-        near = np.flatnonzero(np.bitwise_count(hashes[0] ^ words[0]) <= self._near_bits)
-        distance = np.bitwise_count(hashes[:, near] ^ words[:, None]).sum(axis=0, dtype=np.uint16)
-        return [self._photo_ids[i] for i in near[distance <= self._near_bits]]
-
-
-def _words(facts: PhotoFacts) -> NDArray[np.uint64]:
-    return np.frombuffer(bytes.fromhex(facts.dhash), np.uint64)
+        hashes = self._hashes[:, : len(self._photo_ids)]
+        return [self._photo_ids[i] for i in alike(hashes, hashes_of([facts.dhash]), self._near_bits)]

@@ -12,8 +12,8 @@ from lng_kedro.aihub.folder import AIHubFolder
 from lng_kedro.compute import Processes, Ray, parallel_map
 from lng_kedro.geometry import upright_size
 from lng_kedro.imaging import process_photo
-from lng_kedro.photo_journal import Outcome, PhotoFacts, PhotoJournal, key_of
-from lng_kedro.quarantine import Rejected, examples
+from lng_kedro.photo_journal import Finished, Outcome, PhotoFacts, PhotoJournal, recipe_of
+from lng_kedro.quarantine import Rejected, check_share
 
 
 class PhotoSettings(NamedTuple):
@@ -57,68 +57,81 @@ class PhotoProcessor:
         Raises:
             ValueError: too many cannot be used.
         """
+        recipe = recipe_of(self.settings.size, self.settings.quality)
         unseen = [photo_id for photo_id in photo_ids if photo_id not in self._seen]
         stated = {str(row[0]): row[1:] for row in self.stated.loc[unseen].itertuples()}
         outcomes: dict[str, Outcome] = {}
-        new: dict[str, str] = {}
+        new: dict[str, tuple[str, Finished | None]] = {}
         for photo_id in unseen:
+            known = self.journal.finished(photo_id, recipe)
             try:
-                key = key_of(self.raw.fingerprint(stated[photo_id][0]), *self.settings)
+                fingerprint = self.raw.fingerprint(stated[photo_id][0])
             except Rejected as problem:
                 outcomes[photo_id] = problem
                 continue
-            if (known := self.journal.outcome(photo_id, key)) is None:
-                new[photo_id] = key
+            if known and known.fingerprint == fingerprint:
+                outcomes[photo_id] = known.outcome
             else:
-                outcomes[photo_id] = known
+                new[photo_id] = fingerprint, known
         work = partial(_process, self.raw, self.settings)
-        locators = [stated[photo_id][0] for photo_id in new]
-        done = parallel_map(work, locators, len(new), self.compute, "Photos")
-        for (photo_id, key), (outcome, jpeg) in zip(new.items(), done, strict=True):
-            if jpeg is not None:
-                self.journal.add(photo_id, key, outcome, jpeg)
+        items = [(stated[photo_id][0], known) for photo_id, (_, known) in new.items()]
+        done = parallel_map(work, items, len(new), self.compute, "Photos")
+        for (photo_id, (fingerprint, _)), (outcome, content, jpeg) in zip(new.items(), done, strict=True):
+            if content:
+                self.journal.add(photo_id, Finished(fingerprint, recipe, content, outcome), jpeg)
             outcomes[photo_id] = outcome
-        self._seen |= {i: _as_stated(outcomes[i], *stated[i][1:]) for i in unseen}
+        self._seen |= {i: self._judged(outcomes[i], *stated[i][1:]) for i in unseen}
         self._check_rejected()
         return [self._seen[photo_id] for photo_id in photo_ids]
 
+    def _judged(self, outcome: Outcome, width: int, height: int) -> Outcome:
+        """The outcome, or that the photo has neither stored nor upright the size that its label states.
+
+        One that was finished under a higher limit of pixels may be too large now.
+        """
+        if isinstance(outcome, Rejected):
+            return outcome
+        stored = (outcome.width, outcome.height)
+        found = f"{outcome.width} x {outcome.height}"
+        limit = self.settings.max_pixels
+        if outcome.width * outcome.height > limit:
+            return Rejected("too_large", f"{found} pixels; max_pixels is {limit}")
+        if (width, height) in (stored, upright_size(*stored, outcome.orientation)):
+            return outcome
+        return Rejected("size_mismatch", f"the label says {width} x {height}, the photo is {found}")
+
     def _check_rejected(self) -> None:
         problems = {i: outcome for i, outcome in self._seen.items() if isinstance(outcome, Rejected)}
-        if len(problems) <= self.max_rejected_share * len(self._seen):
-            return
         locators = self.stated.loc[list(problems), "photo"]
         rows = [problem.row(file) for problem, file in zip(problems.values(), locators, strict=True)]
-        raise ValueError(
-            f"{len(problems)} of the first {len(self._seen)} photos cannot be used, more than "
-            f"max_rejected_share={self.max_rejected_share} allows. Mend them, or raise "
-            f"data_processing.max_rejected_share. The first:{examples(rows)}"
-        )
+        what = "photos that were looked at"
+        check_share(rows, len(problems), len(self._seen), what, self.max_rejected_share)
 
 
-def _process(raw: AIHubFolder, settings: PhotoSettings, locator: str) -> tuple[Outcome, bytes | None]:
-    """Outcome and processed photo of one raw photo.
+def _process(
+    raw: AIHubFolder, settings: PhotoSettings, item: tuple[str, Finished | None]
+) -> tuple[Outcome, str, bytes]:
+    """Outcome of one raw photo, SHA-256 of its bytes, and the processed photo if it is one and a new one.
 
-    Without bytes where the file could not be read: a disk or a network may be there again the next time.
+    Without SHA-256 where the next time may tell something else: a disk or a network may be there again, and a
+    photo that is too large now may be allowed.
+
+    Args:
+        raw: the raw dataset.
+        settings: of processed photos.
+        item: locator of the photo, and what became of a photo of its name before.
     """
+    locator, known = item
     try:
         content = raw.read(locator)
     except Rejected as problem:
-        return problem, None
+        return problem, "", b""
+    digest = sha256(content).hexdigest()
+    if known and known.sha256 == digest:
+        return known.outcome, digest, b""
     try:
         photo = process_photo(content, *settings)
     except Rejected as problem:
-        return problem, b""
-    digest = sha256(content).hexdigest()
+        return problem, "" if problem.reason == "too_large" else digest, b""
     facts = PhotoFacts(photo.width, photo.height, photo.orientation, digest, photo.dhash, len(photo.jpeg))
-    return facts, photo.jpeg
-
-
-def _as_stated(outcome: Outcome, width: int, height: int) -> Outcome:
-    """The outcome, or that the photo has neither stored nor upright the size that its label states."""
-    if isinstance(outcome, Rejected):
-        return outcome
-    stored = (outcome.width, outcome.height)
-    if (width, height) in (stored, upright_size(*stored, outcome.orientation)):
-        return outcome
-    found = f"{outcome.width} x {outcome.height}"
-    return Rejected("size_mismatch", f"the label says {width} x {height}, the photo is {found}")
+    return facts, digest, photo.jpeg

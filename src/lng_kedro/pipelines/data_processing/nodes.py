@@ -9,7 +9,7 @@ import pandas as pd
 
 from lng_kedro import data_summary
 from lng_kedro.aihub.choice import choose, choose_all
-from lng_kedro.aihub.folder import AIHubFolder, stem
+from lng_kedro.aihub.folder import AIHubFolder
 from lng_kedro.aihub.index import index_labels
 from lng_kedro.aihub.labels import LabelReader
 from lng_kedro.aihub.photos import PhotoProcessor, PhotoSettings
@@ -20,10 +20,10 @@ from lng_kedro.data_summary import Tables
 from lng_kedro.geometry import PROCESSED_SIZE, Box, coco_to_corners, upright_box, upright_size
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.photo_journal import PhotoJournal
-from lng_kedro.pipelines.data_processing.params import DataProcessingParams
+from lng_kedro.pipelines.data_processing.params import DataProcessingParams, MadeWith
 from lng_kedro.plots import box_sizes
 from lng_kedro.prompts import chat_completion, chat_prompt
-from lng_kedro.quarantine import LEFT_OUT, QUARANTINE, counted, examples
+from lng_kedro.quarantine import QUARANTINE, check_share, counted
 from lng_kedro.report import to_json
 from lng_kedro.taxonomy import BBOX, LABEL, Taxonomy
 
@@ -32,27 +32,25 @@ logger = logging.getLogger(__name__)
 
 def read_labels(
     raw: AIHubFolder, taxonomy: Taxonomy, params: DataProcessingParams
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Reads every label file: the manifest, and the quarantine of what cannot be used."""
+) -> tuple[pd.DataFrame, pd.DataFrame, MadeWith]:
+    """Reads every label file: the manifest, the quarantine of what cannot be used, and what decided both."""
     reader = LabelReader(taxonomy, params.boxless == "skip", params.clip_boxes)
     manifest, quarantine = index_labels(raw, reader, params.compute)
-    filled: Counter[str] = Counter()
-    for rules, count in manifest["filled"].value_counts().items():
-        filled.update(dict.fromkeys(filter(None, str(rules).split(",")), count))
+    filled = data_summary.filled({"manifest": manifest}).itertuples(index=False)
     logger.info(
         "%d photos, %d objects. Filled: %s. Boxes cut: %d. Left out: %s.",
         manifest["photo_id"].nunique(),
         manifest["label"].count(),
-        counted(filled),
+        counted(Counter({f"{row.field}:{row.rule}": row.manifest for row in filled})),
         manifest["clipped"].sum(),
         counted(Counter(quarantine["reason"])),
     )
-    return manifest, quarantine
+    return manifest, quarantine, params.made_with()
 
 
 def taxonomy_of_data(
     taxonomy: Taxonomy, manifest: pd.DataFrame, quarantine: pd.DataFrame, params: DataProcessingParams
-) -> Taxonomy:
+) -> tuple[Taxonomy, MadeWith]:
     """The taxonomy of this run: values that only its data hold, optional fields that it asks for.
 
     The first node after both tables are saved: here a run of too many bad files ends, and a person can
@@ -71,46 +69,63 @@ def taxonomy_of_data(
         if lacking:
             raise ValueError(f"optional_fields: {lacking} of {len(objects)} objects have no '{name}'")
     names = [n for n, f in taxonomy.fields.items() if not f.optional or n in params.optional_fields]
-    return taxonomy.with_data_values({name: objects[name].unique() for name in names})
+    grown = taxonomy.with_data_values({name: objects[name].unique() for name in names})
+    return grown, params.made_with()
 
 
-def draw_photos(manifest: pd.DataFrame, taxonomy: Taxonomy, params: DataProcessingParams) -> pd.DataFrame:
+def draw_photos(
+    manifest: pd.DataFrame,
+    quarantine: pd.DataFrame,
+    taxonomy: Taxonomy,
+    manifest_made_with: MadeWith,
+    taxonomy_made_with: MadeWith,
+    params: DataProcessingParams,
+) -> tuple[pd.DataFrame, MadeWith]:
     """The order in which the photos of each pool are taken.
 
     Raises:
-        ValueError: some label has too few photos, and `shortfall` is `error`.
+        ValueError: too many files are bad, which ended the run that read them already; what was read before
+            was read with other parameters; or some label has too few photos, and `shortfall` is `error`.
     """
+    params.check_made_with(manifest_made_with, "ingest")
+    params.check_made_with(taxonomy_made_with, "ingest")
+    _check_rejected(manifest, quarantine, params.max_rejected_share)
     pools = _pools(taxonomy, params)
     drawn = draw(manifest, pools, params.seed)
     found = drawn["pool"].value_counts()
     if params.shortfall == "error":
         check_enough(pools, {str(pool): int(n) for pool, n in found.items()})
-    return drawn
+    return drawn, params.made_with()
 
 
 def process_photos(
     raw: AIHubFolder,
     manifest: pd.DataFrame,
     drawn: pd.DataFrame,
+    draw_made_with: MadeWith,
     taxonomy: Taxonomy,
     journal: PhotoJournal,
     params: DataProcessingParams,
-) -> tuple[PhotoFolder, pd.DataFrame, pd.DataFrame]:
+) -> tuple[PhotoFolder, pd.DataFrame, pd.DataFrame, MadeWith]:
     """Decodes photos in the order drawn, those that are not finished yet, until every split is full.
 
     Returns:
-        The folder of processed photos, the chosen ones with their splits, and the quarantine of those that
-        were looked at and not taken.
+        The folder of processed photos, the chosen ones with their splits, the quarantine of those that were
+        looked at and not taken, and what decided it all.
 
     Raises:
-        ValueError: too many photos cannot be used, or too few can and `shortfall` is `error`.
+        ValueError: too many photos cannot be used, or too few can and `shortfall` is `error`; or the draw was
+            made of another manifest or with other parameters.
     """
+    params.check_made_with(draw_made_with, "split")
     pools = _pools(taxonomy, params)
     columns = ["photo_id", "photo", "width", "height"]
     stated = manifest[columns].drop_duplicates("photo_id").set_index("photo_id")
+    gone = stated.index.get_indexer(pd.Index(drawn["photo_id"])) < 0
+    _check_not_older("draw", drawn.loc[gone, "photo_id"])
     settings = PhotoSettings(PROCESSED_SIZE, params.jpeg_quality, params.max_pixels)
     processor = PhotoProcessor(raw, stated, journal, settings, params.compute, params.max_rejected_share)
-    order = {str(pool): photo_ids.tolist() for pool, photo_ids in drawn.groupby("pool")["photo_id"]}
+    order = {str(pool): photo_ids for pool, photo_ids in drawn.groupby("pool")["photo_id"]}
     take = choose_all if params.shortfall == "take_all" else choose
     choice = take(order, pools, processor.look, params.near_duplicate_bits)
     found = choice.found
@@ -122,7 +137,7 @@ def process_photos(
     locators = stated.loc[list(choice.refused), "photo"]
     refused = [problem.row(file) for problem, file in zip(choice.refused.values(), locators, strict=True)]
     quarantine = pd.DataFrame(refused, columns=QUARANTINE).sort_values("file", ignore_index=True)
-    return journal.folder, choice.table(), quarantine
+    return journal.folder, choice.table(), quarantine, params.made_with()
 
 
 def split_counts(
@@ -157,14 +172,24 @@ def split_counts(
     )
 
 
-def corner_boxes(manifest: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
+def corner_boxes(
+    manifest: pd.DataFrame, split: pd.DataFrame, split_made_with: MadeWith, params: DataProcessingParams
+) -> pd.DataFrame:
     """Objects of the chosen photos with corners in the processed frame, eqs (1)-(4).
 
     Boxes turn as their photo was turned upright, unless its label speaks of the upright photo already. The
     order within a photo is from top to bottom, then left to right: one that can be seen.
+
+    Raises:
+        ValueError: the split was made of another manifest or with other parameters. A photo of a defect
+            without its object would teach that there is nothing to report.
     """
+    params.check_made_with(split_made_with, "images")
     facts = ["photo_id", "split", "stored_width", "stored_height", "orientation"]
     objects = manifest[manifest["label"].notna()].merge(split[facts], on="photo_id")
+    known = split["photo_id"].isin(manifest["photo_id"])
+    as_chosen = split["photo_id"].isin(objects["photo_id"]) == split["photo_label"].notna()
+    _check_not_older("split", split.loc[~(known & as_chosen), "photo_id"])
     columns = ["x", "y", "w", "h", "width", "height", *facts[2:]]
     corners = [
         _corners((x, y, w, h), (width, height), (stored_width, stored_height), orientation)
@@ -244,13 +269,18 @@ def data_page(
     photos: PhotoFolder,
     taxonomy: Taxonomy,
     split_counts: pd.DataFrame,
+    split_made_with: MadeWith,
     params: DataProcessingParams,
     page: DataPageParams,
 ) -> str:
-    """The data page; where the work was done is not on it, for it changes nothing."""
+    """The data page.
+
+    Raises:
+        ValueError: the split was made with other parameters.
+    """
+    params.check_made_with(split_made_with, "images")
     tables = Tables(manifest, split, objects, label_quarantine, photo_quarantine)
-    settings = params.model_dump(exclude={"compute"})
-    return render_data_page(tables, photos, taxonomy, split_counts, settings, page)
+    return render_data_page(tables, photos, taxonomy, split_counts, split_made_with, page)
 
 
 def _pools(taxonomy: Taxonomy, params: DataProcessingParams) -> list[Pool]:
@@ -271,14 +301,16 @@ def _corners(
     return coco_to_corners(box, *stated, PROCESSED_SIZE)
 
 
+def _check_not_older(table: str, photo_ids: "pd.Series[str]") -> None:
+    if len(photo_ids):
+        raise ValueError(
+            f"{len(photo_ids)} photos of the {table}, {photo_ids.iloc[0]} for one, are not in the manifest, "
+            "or not with such objects: labels were read again since. Run --tags split,images,samples,report"
+        )
+
+
 def _check_rejected(manifest: pd.DataFrame, quarantine: pd.DataFrame, max_share: float) -> None:
-    wrong = quarantine[~quarantine["reason"].isin(LEFT_OUT)]
-    names = set(wrong["file"].map(stem))
-    n_all = len(names | set(manifest["photo_id"]))
-    if len(names) <= max_share * n_all:
-        return
-    raise ValueError(
-        f"{len(names)} of {n_all} photos, labels and archives cannot be used, more than "
-        f"max_rejected_share={max_share} allows. Mend them, or raise data_processing.max_rejected_share. "
-        f"All are listed in label_quarantine.csv; the first:{examples(wrong.to_dict('records'))}"
-    )
+    bad = data_summary.wrong(quarantine)
+    n_bad = data_summary.subjects(bad).nunique()
+    what = "photos, labels and archives (label_quarantine.csv lists all)"
+    check_share(bad.to_dict("records"), n_bad, n_bad + manifest["photo_id"].nunique(), what, max_share)

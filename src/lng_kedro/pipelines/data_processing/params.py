@@ -1,11 +1,32 @@
 """What can be set in data_processing."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from lng_kedro.compute import ComputeParams
 from lng_kedro.params import Params
+
+MadeWith = dict[str, Any]
+"""Parameters that a table was made with."""
+
+DECIDE = {
+    "ingest": ("boxless", "clip_boxes", "optional_fields"),
+    "split": ("seed",),
+    "images": (
+        "per_label",
+        "good_share",
+        "negative_share",
+        "shortfall",
+        "near_duplicate_bits",
+        "max_pixels",
+        "jpeg_quality",
+    ),
+}
+"""Part of the pipeline -> parameters that decide what is in its tables, beside those of earlier parts."""
+
+TAGS = (*DECIDE, "samples", "report")
+"""Parts of the pipeline, in order."""
 
 
 class PerLabel(Params):
@@ -32,3 +53,28 @@ class DataProcessingParams(Params):
     max_pixels: int = Field(ge=1)
     jpeg_quality: int = Field(ge=1, le=95)
     compute: ComputeParams
+
+    def made_with(self) -> MadeWith:
+        """What is kept beside a table; where the work was done is not in it, for it changes nothing."""
+        return self.model_dump(mode="json", exclude={"compute"})
+
+    def check_made_with(self, made_with: MadeWith, part: str) -> None:
+        """Refuses a table of another command, which would be taken for one of this command.
+
+        Args:
+            made_with: parameters that the table was made with.
+            part: of the pipeline that made it.
+
+        Raises:
+            ValueError: they are others; the message says which, and what to do.
+        """
+        own = self.made_with()
+        parts = TAGS[: TAGS.index(part) + 1]
+        others = {n: p for p in parts for n in DECIDE[p] if made_with.get(n) != own[n]}
+        if others:
+            said = "; ".join(f"{name} was {made_with.get(name)} and is {own[name]}" for name in others)
+            again = TAGS[TAGS.index(next(iter(others.values()))) :]
+            raise ValueError(
+                f"Earlier parts of data_processing ran with other parameters: {said}. Give the same "
+                f"--params again, or run --tags {','.join(again)}"
+            )

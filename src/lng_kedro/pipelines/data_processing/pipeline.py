@@ -4,31 +4,41 @@ from kedro.pipeline import Node, Pipeline
 
 from lng_kedro.pipelines.data_processing import nodes
 
-TABLES = ["manifest", "split", "objects", "label_quarantine", "photo_quarantine"]
+TABLES = ["manifest@whole", "split", "objects", "label_quarantine", "photo_quarantine"]
 
 
 def create_pipeline() -> Pipeline:
-    """raw_annotations -> manifest -> split -> photos and boxes -> chat samples, and a page about it all."""
+    """raw_annotations -> manifest -> split -> photos and boxes -> chat samples, and a page about it all.
+
+    Nodes that need few columns of the manifest read no others: it may have millions of rows.
+    """
     return Pipeline(
         [
             Node(
                 nodes.read_labels,
                 inputs=["raw_annotations", "params:taxonomy", "params:data_processing"],
-                outputs=["manifest", "label_quarantine"],
+                outputs=["manifest@whole", "label_quarantine", "manifest_parameters"],
                 name="read_labels",
                 tags="ingest",
             ),
             Node(
                 nodes.taxonomy_of_data,
-                inputs=["params:taxonomy", "manifest", "label_quarantine", "params:data_processing"],
-                outputs="taxonomy",
+                inputs=["params:taxonomy", "manifest@whole", "label_quarantine", "params:data_processing"],
+                outputs=["taxonomy", "taxonomy_parameters"],
                 name="taxonomy_of_data",
                 tags="ingest",
             ),
             Node(
                 nodes.draw_photos,
-                inputs=["manifest", "taxonomy", "params:data_processing"],
-                outputs="draw",
+                inputs=[
+                    "manifest@draw",
+                    "label_quarantine",
+                    "taxonomy",
+                    "manifest_parameters",
+                    "taxonomy_parameters",
+                    "params:data_processing",
+                ],
+                outputs=["draw", "draw_parameters"],
                 name="draw_photos",
                 tags="split",
             ),
@@ -36,26 +46,27 @@ def create_pipeline() -> Pipeline:
                 nodes.process_photos,
                 inputs=[
                     "raw_annotations",
-                    "manifest",
+                    "manifest@photos",
                     "draw",
+                    "draw_parameters",
                     "taxonomy",
                     "photo_journal",
                     "params:data_processing",
                 ],
-                outputs=["photos", "split", "photo_quarantine"],
+                outputs=["photos", "split", "photo_quarantine", "split_parameters"],
                 name="process_photos",
                 tags="images",
             ),
             Node(
                 nodes.split_counts,
-                inputs=["manifest", "draw", "split", "taxonomy", "params:data_processing"],
+                inputs=["manifest@whole", "draw", "split", "taxonomy", "params:data_processing"],
                 outputs="split_counts",
                 name="split_counts",
                 tags="images",
             ),
             Node(
                 nodes.corner_boxes,
-                inputs=["manifest", "split"],
+                inputs=["manifest@whole", "split", "split_parameters", "params:data_processing"],
                 outputs="objects",
                 name="corner_boxes",
                 tags="samples",
@@ -88,6 +99,7 @@ def create_pipeline() -> Pipeline:
                     "photos",
                     "taxonomy",
                     "split_counts",
+                    "split_parameters",
                     "params:data_processing",
                     "params:data_page",
                 ],

@@ -4,7 +4,14 @@ import pandera.pandas as pa
 from pandera.typing.pandas import Series
 
 from lng_kedro.aihub.split import SPLITS
+from lng_kedro.geometry import PROCESSED_SIZE
 from lng_kedro.quarantine import REASONS
+
+BOX_SOURCES = ["label", "segmentation", "image"]
+"""Where a box is from."""
+
+ROUNDING = 1e-6
+"""Pixels that a box may reach out of the frame after it was turned with its photo."""
 
 
 class _Schema(pa.DataFrameModel):
@@ -38,7 +45,7 @@ class Manifest(_Schema):
     y: Series[float] = pa.Field(ge=0, nullable=True)
     w: Series[float] = pa.Field(gt=0, nullable=True)
     h: Series[float] = pa.Field(gt=0, nullable=True)
-    box_source: Series[str] = pa.Field(isin=["label", "segmentation", "image"], nullable=True)
+    box_source: Series[str] = pa.Field(isin=BOX_SOURCES, nullable=True)
     clipped: Series[bool]
     filled: Series[str]
     # Whatever fields the taxonomy has: every other column.
@@ -84,6 +91,35 @@ class Split(_Schema):
     sha256: Series[str] = pa.Field(unique=True)
     dhash: Series[str]
     near_duplicate_of: Series[str] = pa.Field(nullable=True)
+
+
+class Objects(_Schema):
+    """One row an object of the chosen photos, with its corners in the processed frame.
+
+    Beside these columns it has those of the manifest that are not of the raw photo.
+    """
+
+    class Config:
+        """Other columns may be there."""
+
+        strict = False
+        coerce = True
+
+    photo_id: Series[str]
+    split: Series[str] = pa.Field(isin=SPLITS)
+    category_id: Series[int]
+    label: Series[str]
+    box_source: Series[str] = pa.Field(isin=BOX_SOURCES)
+    clipped: Series[bool]
+    x_min: Series[float] = pa.Field(ge=0)
+    y_min: Series[float] = pa.Field(ge=0)
+    x_max: Series[float] = pa.Field(le=PROCESSED_SIZE + ROUNDING)
+    y_max: Series[float] = pa.Field(le=PROCESSED_SIZE + ROUNDING)
+
+    @pa.dataframe_check(error="a box without width or height: x_max, y_max")
+    def has_size(cls, frame: pa.typing.DataFrame) -> Series[bool]:  # noqa: N805
+        """Corners in their order."""
+        return (frame["x_min"] < frame["x_max"]) & (frame["y_min"] < frame["y_max"])
 
 
 class SplitCounts(_Schema):
