@@ -181,7 +181,7 @@ def test_few_label_files_are_work_for_many_processes(
     write(tmp_path / "all.zip", photos | labels)
     parts = []
 
-    def count(function: Any, items: list[Any], *_: Any) -> Any:
+    def count(function: Any, items: list[Any], *_: Any, **__: Any) -> Any:
         parts.extend(items)
         return map(function, items)
 

@@ -12,14 +12,14 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from joblib import Parallel, delayed
-from tqdm import tqdm
 
 from lng_kedro.aihub.scenes import HEIGHT, WIDTH, RenderedObject, render_photo
+from lng_kedro.compute import Processes, parallel_map
 from lng_kedro.taxonomy import Taxonomy
 
 DATA = Path("3.개방데이터") / "1.데이터"
@@ -90,9 +90,9 @@ def write_dataset(
         loose, tree = Path(folder) / "loose", Path(folder) / "tree"
         loose.mkdir()
         tree.mkdir()
-        work = (delayed(_write_photo)(loose, job, taxonomy, seed, difficulty) for job in jobs)
-        results = Parallel(n_jobs=n_jobs, return_as="generator")(work)
-        written = list(tqdm(results, total=len(jobs), desc="rendering photos", unit="photo"))
+        write = partial(_write_photo, loose, taxonomy, seed, difficulty)
+        here = Processes(engine="processes", workers=n_jobs)
+        written = list(parallel_map(write, jobs, len(jobs), here, "Rendering"))
         _pack(loose, tree, written)
         tree.replace(root)
 
@@ -101,7 +101,7 @@ def write_dataset(
 
 
 def _write_photo(
-    loose: Path, job: tuple[int, int], taxonomy: Taxonomy, seed: int, difficulty: float
+    loose: Path, taxonomy: Taxonomy, seed: int, difficulty: float, job: tuple[int, int]
 ) -> _Written:
     """Writes one photo and its JSON into `loose`."""
     category_id, index = job
