@@ -26,7 +26,7 @@ from lng_kedro.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy(Path(__file__).parents[1] / "conf/base/parameters/taxonomy.yml")
 DATA = Path("3.개방데이터/1.데이터/Training")
-VALUES = {"tank_type": "C형", "location": "내부", "sub_location": "바닥", "part": "도장", "quality": "불량"}
+VALUES = {"tank_type": "C형", "location": "내부", "sub_location": "바닥", "part": "도장"}
 OBJECTS = 2
 POLYGON = [float(k % 1000) for k in range(60)]
 
@@ -63,7 +63,7 @@ def label(stem: str, number: int) -> dict:
         "bbox": [100.5, 200.25, 300, 400],
         "segmentation": [POLYGON],
         "area": 120000,
-        "attributes": VALUES,
+        "attributes": VALUES | {"quality": TAXONOMY.by_id[int(stem[:4])][1]},
     }
     return {"images": [image], "annotations": [found] * OBJECTS}
 

@@ -21,9 +21,11 @@ ENGLISH = {
 
 
 def annotation(category_id: Any = 2102, bbox: Any = (10, 20, 30, 40), **more: Any) -> dict[str, Any]:
-    """One object; its metadata are Korean attributes unless `attributes` says otherwise."""
+    """One object; its metadata, if `attributes` gives no others, are Korean and of its id's quality."""
     box = list(bbox) if isinstance(bbox, tuple) else bbox
-    return {"image_id": 1, "category_id": category_id, "bbox": box, "attributes": KOREAN} | more
+    good = str(category_id).endswith("1")
+    values = KOREAN | {"quality": "정상"} if good else KOREAN
+    return {"image_id": 1, "category_id": category_id, "bbox": box, "attributes": values} | more
 
 
 def label(*annotations: Any, width: Any = 200, height: Any = 100, **more: Any) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """`kedro memory`, beside Kedro's own commands."""
 
+import subprocess
+import sys
+
 import pytest
 import yaml
 
@@ -98,3 +101,13 @@ def test_kedros_own_commands_are_still_there(project):
     for command in ("run", "catalog", "registry", "mlflow", "viz", "memory"):
         assert f"\n  {command} " in result.output
     assert "sft_training" in kedro(project, "registry", "list").output
+
+
+def test_a_command_ends_without_a_search_for_garbage():
+    # What is registered first is called last.
+    code = (
+        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"
+        "from lng_kedro.cli import quieten; quieten(); print(gc.get_freeze_count() > 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]

@@ -107,6 +107,10 @@ class TestEveryEngine:
         assert list(parallel_map(late_if_first, [], 0, engine, "Photos")) == []
         assert "Photos" in capsys.readouterr().err
 
+    def test_the_bar_says_what_it_counts(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert list(parallel_map(fail_at_three, [1, 2], 2, processes(1), "Files", unit="part")) == [1, 2]
+        assert re.search(r"Files: 100%.* 2/2 .*part/s", capsys.readouterr().err)
+
 
 class TestProcesses:
     def test_one_stays_in_this_process_and_two_do_not(self) -> None:

@@ -4,12 +4,24 @@ import re
 from pathlib import Path
 
 import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.framework.cli.utils import _split_params
 from kedro.framework.project import configure_project, pipelines
 
+from lng_kedro.pipelines.data_processing import schemas
 from lng_kedro.pipelines.data_processing.params import DataProcessingParams
+from lng_kedro.preflight import RuntimeParams, wrong_configuration
 from lng_kedro.quarantine import LEFT_OUT, REASONS
+from lng_kedro.settings import CONFIG_LOADER_ARGS
 
-TEXT = (Path(__file__).parents[1] / "docs/data.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COLUMNS = {
+    column
+    for schema in (schemas.Manifest, schemas.Draw, schemas.Split, schemas.Quarantine)
+    for column in schema.to_schema().columns
+}
 
 
 def test_every_reason_is_explained_and_those_that_do_not_count_come_last():
@@ -28,8 +40,30 @@ def test_every_part_that_can_be_run_again_is_named():
     assert set(re.findall(r"--tags (\w+(?:,\w+)+)$", TEXT, re.MULTILINE)[0].split(",")) == tags - {"ingest"}
 
 
-@pytest.mark.parametrize(
-    "name", ["boxless", "clip_boxes", "max_rejected_share", "near_duplicate_bits", "shortfall"]
-)
-def test_parameters_that_are_named_exist(name):
-    assert f"{name}" in TEXT and name in DataProcessingParams.model_fields
+@pytest.mark.parametrize("option", sorted({*re.findall(r"--params ([^\s`]+)", TEXT + README)}))
+def test_every_option_that_is_shown_is_taken(option):
+    assert wrong_with(option) == []
+
+
+def test_every_setting_that_is_shown_is_taken():
+    shown = [(name, value) for name, value in re.findall(r"`(\w+): (\w+)`", TEXT) if name not in COLUMNS]
+    assert len(shown) >= 2
+    said = ",".join(f"data_processing.{name}={value}" for name, value in shown)
+    assert wrong_with(said) == []
+
+
+def test_every_name_that_is_shown_exists():
+    # One word may be any word of a file; a name of several is ours.
+    shown = set(re.findall(r"`(\w+_\w+)(?:: \w+)?`", TEXT))
+    known = {*DataProcessingParams.model_fields, *RuntimeParams.model_fields, *COLUMNS, *REASONS}
+    assert {"near_duplicate_bits", "max_rejected_share"} <= shown
+    assert shown - known - {"data_processing"} == set()
+
+
+def wrong_with(option):
+    """What the check before a run says of `--params option`."""
+    configure_project("lng_kedro")
+    given = _split_params(None, None, option)
+    return wrong_configuration(
+        OmegaConfigLoader(str(ROOT / "conf"), runtime_params=given, **CONFIG_LOADER_ARGS)
+    )

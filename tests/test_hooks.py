@@ -285,6 +285,28 @@ class TestConfiguration:
             "llava_1_6_mistral_7b, qwen2_5_vl_3b, qwen2_5_vl_7b, tiny_qwen2_5_vl"
         )
 
+    @pytest.mark.parametrize(
+        ("given", "name", "of", "engine"),
+        [
+            ("address=auto", "address", "ray", "processes"),
+            ("engine=ray,{0}address=auto,{0}workers=4", "workers", "processes", "ray"),
+        ],
+    )
+    def test_a_setting_of_another_engine(
+        self, project: Path, given: str, name: str, of: str, engine: str
+    ) -> None:
+        prefix = "data_processing.compute."
+        said = refusal(project, "--env", "test", "--params", prefix + given.format(prefix))
+        assert said == f"--params: '{prefix}{name}' is of the engine {of}, and the engine is {engine}"
+
+    def test_a_setting_of_another_engine_in_a_file(self, project: Path) -> None:
+        file = project / "conf/test/parameters.yml"
+        compute = "data_processing:\n  compute: {engine: ray, address: auto, workers: 2}\n"
+        with changed(file, ("data_processing:\n", compute)):
+            said = refusal(project, "--env", "test")
+        name = "data_processing.compute.workers"
+        assert said == f"conf/test/parameters.yml: '{name}' is of the engine processes, and the engine is ray"
+
     def test_a_near_model(self, project: Path) -> None:
         said = refusal(project, "--params", "vlm.models.gemma_3_4.precision=4bit")
         assert said.endswith("eos_tokens, per_device_batch, backend, device: did you mean 'gemma_3_4b'?")

@@ -109,6 +109,19 @@ def test_a_photo_is_turned_upright(form: str, orientation: int, colors: Any) -> 
     assert ExifTags.Base.Orientation not in opened(result.jpeg).getexif()
 
 
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [(11, struct.pack("<f", 6)), (5, struct.pack("<III", 26, 6, 1))],
+    ids=["float", "ratio"],
+)
+def test_an_orientation_may_be_stated_as_a_fraction(kind: int, value: bytes) -> None:
+    entry = struct.pack("<HHI", ExifTags.Base.Orientation, kind, 1) + value[:4] + bytes(4) + value[4:]
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry
+    result = processed(encoded(quarters(640, 360), exif=exif))
+    assert_quarters(result.jpeg, GREEN, RED, WHITE, BLUE)
+    assert (type(result.orientation), result.orientation) == (int, 6)  # the journal writes it as JSON
+
+
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_a_broken_exif_block_turns_nothing() -> None:
     content = encoded(quarters(64, 64), exif=b"Exif\0\0II*\0" + b"\xff" * 40)
@@ -199,6 +212,16 @@ class TestRejections:
         assert reason == "unreadable"
         assert " at 0x" not in detail  # the same file is told of in the same words in every run
 
+    def test_no_other_program_is_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def run(*args: Any, **kwargs: Any) -> None:
+            raise AssertionError("Ghostscript")
+
+        monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", run)
+        content = encoded(quarters(64, 64), "EPS")
+        with pytest.raises(AssertionError, match="Ghostscript"):
+            Image.open(io.BytesIO(content)).load()  # Pillow by itself would
+        assert rejection(content) == ("unreadable", "none of JPEG, PNG, BMP, GIF, TIFF, WEBP")
+
     @pytest.mark.parametrize(
         "error",
         [SyntaxError("broken"), struct.error("x"), ValueError("y"), IndexError(), EOFError(), OSError("z")],
@@ -244,6 +267,18 @@ class TestRejections:
             assert rejection(content[:cut] + END)[0] == "truncated"
             # A download into a file of its full size.
             assert rejection(content[:cut] + bytes(len(content) - cut - 2) + END)[0] == "truncated"
+
+    @pytest.mark.parametrize("mode", ["RGB", "L"])
+    @pytest.mark.parametrize("size", [(400, 240), (1920, 1088)])  # the larger one is decoded at half its size
+    def test_nor_does_it_in_a_progressive_photo(self, mode: str, size: tuple[int, int]) -> None:
+        content = encoded(noise(*size).convert(mode), progressive=True)
+        assert processed(content).width == size[0]
+        for k in range(2, 20):
+            cut = len(content) * k // 20
+            Image.open(io.BytesIO(content[:cut] + END)).load()  # Pillow says nothing
+            assert rejection(content[:cut] + END)[0] == "truncated"
+            if k < 19:  # as above; in the very last scan zeros are data like any other
+                assert rejection(content[:cut] + bytes(len(content) - cut - 2) + END)[0] == "truncated"
 
     @pytest.mark.parametrize(
         "options", [{}, {"progressive": True}, {"optimize": True}, {"restart_marker_rows": 1}]

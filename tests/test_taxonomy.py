@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from lng_kedro.prompts import chat_prompt
 from lng_kedro.taxonomy import Taxonomy, fold, load_taxonomy
 
 SMALL = {
@@ -138,6 +139,8 @@ def test_both_names_of_the_blowhole(taxonomy, form):
         ({"negative_ids": [9, 9]}, "id given twice: 9"),
         ({"fields": {"label": {"values": {"a": []}}}}, "cannot be metadata fields"),
         ({"fields": {"bbox": {"values": {"a": []}}}}, "cannot be metadata fields"),
+        ({"fields": {"a": {"keys": ["위 치"]}, "b": {"keys": ["위치"]}}}, "key given twice: 위치"),
+        ({"fields": {"a": {}, "b": {"keys": ["A"]}}}, "key given twice: a"),
         ({"colour": "red"}, "colour"),
         ({"labels": [{"name": "crack", "defective_id": 2, "colour": "red"}]}, "colour"),
         ({"fields": {"quality": {"values": {"Good": []}, "colour": "red"}}}, "colour"),
@@ -212,6 +215,16 @@ def test_a_run_allows_values_of_its_data(taxonomy):
     assert run.choices("material") == ("foam", "steel")
     assert run.allowed["material"] == {"foam", "steel"}
     assert run.label_names == taxonomy.label_names
+
+
+def test_keys_of_raw_labels_are_in_no_report(taxonomy):
+    bare = taxonomy.model_copy(
+        update={"fields": {n: f.model_copy(update={"keys": ()}) for n, f in taxonomy.fields.items()}}
+    )
+    assert all(field.keys for field in taxonomy.fields.values())
+    assert bare.digest == taxonomy.digest
+    for reasoning in (False, True):
+        assert chat_prompt(bare, reasoning=reasoning) == chat_prompt(taxonomy, reasoning=reasoning)
 
 
 def test_values_of_a_run_do_not_leak_back(taxonomy):

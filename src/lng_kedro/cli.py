@@ -1,5 +1,7 @@
 """This project's own commands. Kedro looks for the group `cli` here and adds it to its commands."""
 
+import atexit
+import gc
 import logging
 from importlib.util import find_spec
 
@@ -18,7 +20,11 @@ lost to fragmentation. A 24 GB card has some 23.6 GiB: nvidia-smi tells."""
 
 
 def quieten() -> None:
-    """Drops a warning about a class of kedro-mlflow's. Kedro calls it first (entry point `kedro.init`)."""
+    """Drops a warning about a class of kedro-mlflow's. Kedro calls it first (entry point `kedro.init`).
+
+    A command ends at once, too: Python would search all that was made for garbage, for a second or more.
+    """
+    atexit.register(gc.freeze)
     # MLflow sets filters of its own where it warns: it can only be dropped where Kedro logs warnings.
     logging.getLogger("py.warnings").addFilter(lambda said: PREDICT_HINTS not in said.getMessage())
 

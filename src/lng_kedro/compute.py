@@ -65,15 +65,19 @@ class Ray(Params):
         return address
 
 
-_ENGINES: dict[str, type[Params]] = {"processes": Processes, "ray": Ray}
+ENGINES: dict[str, type[Params]] = {"processes": Processes, "ray": Ray}
+"""Where work can be done, and what can be set there."""
 
 
 def _of_its_engine(given: Any) -> Any:
-    """Settings without those of other engines, which one environment inherits from another."""
-    if not isinstance(given, dict) or given.get("engine") not in _ENGINES:
+    """Settings without those of other engines, which one environment inherits from another.
+
+    One that was given beside the engine is a mistake, which only where they are given can tell (`preflight`).
+    """
+    if not isinstance(given, dict) or given.get("engine") not in ENGINES:
         return given
-    own = _ENGINES[given["engine"]].model_fields
-    foreign = {name for engine in _ENGINES.values() for name in engine.model_fields} - own.keys()
+    own = ENGINES[given["engine"]].model_fields
+    foreign = {name for engine in ENGINES.values() for name in engine.model_fields} - own.keys()
     return {name: value for name, value in given.items() if name not in foreign}
 
 
@@ -82,7 +86,12 @@ ComputeParams = Annotated[Processes | Ray, Field(discriminator="engine"), Before
 
 
 def parallel_map(
-    function: Callable[[In], Out], items: Iterable[In], total: int, compute: Processes | Ray, title: str
+    function: Callable[[In], Out],
+    items: Iterable[In],
+    total: int,
+    compute: Processes | Ray,
+    title: str,
+    unit: str = "photo",
 ) -> Iterator[Out]:
     """Results of `function` over `items`, in order, as they come, with a progress bar.
 
@@ -94,6 +103,7 @@ def parallel_map(
         total: how many there are.
         compute: where the work is done.
         title: of the progress bar.
+        unit: what it counts: one of the items.
 
     Raises:
         ComputeStopped: a cluster cannot be reached, or a process was killed.
@@ -106,7 +116,7 @@ def parallel_map(
         results = _on_processes(function, items, total, _workers(compute))
     else:
         results = _on_ray(function, items, total, compute.address)
-    return iter(tqdm(results, total=total, desc=title, unit="photo"))
+    return iter(tqdm(results, total=total, desc=title, unit=unit))
 
 
 def _workers(compute: Processes) -> int:

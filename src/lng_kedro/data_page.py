@@ -233,15 +233,22 @@ def _sheets(
 ) -> Iterator[tuple[str, int, list[Thumbnail]]]:
     """Of each label how many photos were chosen, and some of them, drawn by the seed."""
     label_of = tables.split["photo_label"].fillna(NOTHING)
+    places = tables.objects.groupby("photo_id").indices
     for i, label in enumerate(labels):
         pool = tables.split[label_of == label].sort_values("photo_id", ignore_index=True)
         drawn = np.random.default_rng([seed, i]).permutation(len(pool))[:number]
         rows = pool.loc[drawn, ["photo_id", "split"]].itertuples(index=False)
-        yield label, len(pool), [_thumbnail(photos, tables.objects, *row) for row in rows]
+        yield (
+            label,
+            len(pool),
+            [
+                _thumbnail(photos, tables.objects.iloc[places.get(photo_id, [])], photo_id, split)
+                for photo_id, split in rows
+            ],
+        )
 
 
-def _thumbnail(photos: PhotoFolder, objects: pd.DataFrame, photo_id: str, split: str) -> Thumbnail:
-    of_photo = objects[objects["photo_id"] == photo_id]
+def _thumbnail(photos: PhotoFolder, of_photo: pd.DataFrame, photo_id: str, split: str) -> Thumbnail:
     corners = 100 * of_photo[["x_min", "y_min", "x_max", "y_max"]] / PROCESSED_SIZE
     names = list(zip(of_photo["label"], of_photo["quality"], strict=True))
     return Thumbnail(
@@ -254,7 +261,7 @@ def _thumbnail(photos: PhotoFolder, objects: pd.DataFrame, photo_id: str, split:
 
 
 def _data_uri(photo: Image.Image) -> str:
-    small = photo.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    small = photo.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.HAMMING)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

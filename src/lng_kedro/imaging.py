@@ -1,6 +1,7 @@
 """Decode, turn upright, squeeze and encode one photo."""
 
 import io
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,15 @@ _TURN = {
 }
 """What each EXIF orientation asks for; 1 is upright."""
 
+FORMS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
+"""Forms of photos that are read, told by their content, not their name. Pillow knows more; for one of them it
+runs Ghostscript."""
+
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_PROGRESSIVE, _SCAN = (b"\xff\xc2", b"\xff\xca"), b"\xff\xda"
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+"""A JPEG's next marker: between others lie pixels, in which 00 and restarts follow on FF."""
+
 _RESTARTS = [bytes([0xFF, marker]) for marker in range(0xD0, 0xD8)]
 _NO_DATA = 128
 """The grey that a JPEG decoder puts where its data ran out."""
@@ -55,7 +64,7 @@ def process_photo(photo: bytes, size: int, quality: int, max_pixels: int) -> Pro
     Of several frames it is the first. What is transparent becomes white; 16-bit grey is scaled to 8 bits.
 
     Args:
-        photo: an encoded photo of any size, in any form that Pillow reads.
+        photo: an encoded photo of any size, in one of `FORMS`.
         size: side of the result in pixels, at least 32.
         quality: of the JPEG written, 1 to 95.
         max_pixels: of the raw photo; one with more is rejected before it is decoded.
@@ -77,7 +86,7 @@ def process_photo(photo: bytes, size: int, quality: int, max_pixels: int) -> Pro
     except (Rejected, MemoryError):
         raise
     except UnidentifiedImageError as error:  # its text names a place in memory, another in each run
-        raise Rejected(_reason(photo, error), "no form of photo that Pillow knows") from error
+        raise Rejected(_reason(photo, error), f"none of {', '.join(FORMS)}") from error
     except Exception as error:  # Pillow's decoders raise whatever goes wrong in them, struct.error for one
         raise Rejected(_reason(photo, error), f"{type(error).__name__}: {error}") from error
     if orientation in _TURN:
@@ -103,7 +112,7 @@ def _opened(photo: bytes) -> Iterator[Image.Image]:
     """The photo's header; Pillow's own limit of pixels gives way to ours."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
-        image = Image.open(io.BytesIO(photo))
+        image = Image.open(io.BytesIO(photo), formats=FORMS)
     finally:
         Image.MAX_IMAGE_PIXELS = limit
     with image:
@@ -115,7 +124,7 @@ def _orientation(image: Image.Image) -> int:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # a broken EXIF block says nothing, and the pixels may be whole
         return 1
-    return orientation if orientation in _TURN else 1
+    return int(orientation) if orientation in _TURN else 1  # some cameras write 6.0, or 6/1
 
 
 def _load(image: Image.Image, size: int) -> None:
@@ -127,19 +136,39 @@ def _load(image: Image.Image, size: int) -> None:
 def _ran_out(photo: bytes, image: Image.Image, size: int) -> bool:
     """Whether a JPEG's data ended early although its end marker is there: Pillow shows grey without a word.
 
-    Where the last pixel is of that grey, the photo is decoded again with more data before the marker: only
-    a decoder that ran out of data uses them.
+    Where the last pixel is of that grey, or the photo is progressive (what is missing is detail then), it is
+    decoded again with more data before the marker: only a decoder that ran out of data uses them.
     """
     end = photo.rfind(_JPEG_END)
     if not photo.startswith(_JPEG_START) or end < 0:
         return False
-    if image.getpixel((image.width - 1, image.height - 1)) not in (_NO_DATA, (_NO_DATA,) * 3):
+    if "progressive" in image.info:
+        if _lacks_scans(photo):
+            return True
+    elif image.getpixel((image.width - 1, image.height - 1)) not in (_NO_DATA, (_NO_DATA,) * 3):
         return False
     data = bytes(range(255))
     more = data + b"".join(restart + data for restart in _RESTARTS)
     with _opened(photo[:end] + more + photo[end:]) as longer:
         _load(longer, size)
         return longer != image
+
+
+def _lacks_scans(photo: bytes) -> bool:
+    """Whether the scans of a progressive JPEG leave out a coefficient's last bit (ITU T.81, B.2.3)."""
+    exact: dict[int, set[int]] = {}
+    place = len(_JPEG_START)
+    while (found := _MARKER.search(photo, place)) and found[0] != _JPEG_END:
+        place = found.end() + int.from_bytes(photo[found.end() : found.end() + 2])
+        header = photo[found.end() + 2 : place]
+        if found[0] in _PROGRESSIVE:
+            exact = {component: set() for component in header[6::3]}
+        elif found[0] == _SCAN:
+            first, last, bits = header[-3:]
+            if bits & 15 == 0:
+                for component in header[1:-3:2]:
+                    exact[component].update(range(first, last + 1))
+    return any(len(coefficients) < 64 for coefficients in exact.values())
 
 
 def _reason(photo: bytes, error: Exception) -> str:

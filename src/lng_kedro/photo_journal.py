@@ -12,7 +12,7 @@ from lng_kedro.quarantine import Rejected
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """To be raised when the same raw photo and settings give another processed photo or other facts."""
 
 
@@ -102,8 +102,10 @@ class PhotoJournal:
         if known is None or known.recipe != recipe:
             return None
         if isinstance(known.outcome, PhotoFacts):
-            path = self.folder.path(photo_id)
-            if not path.is_file() or path.stat().st_size != known.outcome.size:
+            try:
+                if self.folder.path(photo_id).stat().st_size != known.outcome.size:
+                    return None
+            except FileNotFoundError:
                 return None
         return known
 

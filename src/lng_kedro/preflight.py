@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import create_model
 from yaml import YAMLError
 
+from lng_kedro.compute import ENGINES
 from lng_kedro.params import Params, Place, dotted, hint, problems
 from lng_kedro.tables import DETECTION, DETECTORS, STAGES
 from lng_kedro.taxonomy import LABEL
@@ -49,7 +50,7 @@ def wrong_configuration(loader: OmegaConfigLoader) -> list[str]:
     found = [f"{_source(sources['globals'], place)}: {said}" for place, said in problems(Globals, values)]
     found += [
         f"{_source(sources['parameters'], place)}: {said}"
-        for place, said in _wrong_parameters(given, loader.runtime_params or {}, values)
+        for place, said in _wrong_parameters(given, sources["parameters"], values)
     ]
     return found
 
@@ -62,8 +63,9 @@ def unused_datasets(entries: Mapping[str, Any], resolver: CatalogConfigResolver)
 
 
 def _wrong_parameters(
-    given: Mapping[str, Any], runtime: Mapping[str, Any], values: Mapping[str, Any]
+    given: Mapping[str, Any], sources: list[tuple[str, Any]], values: Mapping[str, Any]
 ) -> Iterator[tuple[Place, str]]:
+    runtime = dict(sources)[COMMAND_LINE]
     # Names with an underscore are anchors of a file.
     anchors = {name for name in given if name.startswith("_") and name not in runtime}
     wrong = list(problems(_all_parameters(), {name: given[name] for name in given.keys() - anchors}))
@@ -78,6 +80,7 @@ def _wrong_parameters(
         place = ("vlm", "model")
         yield place, "choose the model with `--params model=NAME` or in globals.yml: paths depend on it too"
     yield from _unknown_names(given)
+    yield from _of_other_engines(given, sources)
 
 
 def _all_parameters() -> type[Params]:
@@ -120,6 +123,25 @@ def _unknown_names(given: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
                 yield place, f"'{dotted(place)}': there is no '{name}': {hint(name, known)}"
 
 
+def _of_other_engines(
+    given: Mapping[str, Any], sources: list[tuple[str, Any]]
+) -> Iterator[tuple[Place, str]]:
+    """Settings of another engine than the chosen one; those that its source only inherits are dropped."""
+    place: Place = ("data_processing", "compute")
+    engine = given["data_processing"]["compute"]["engine"]
+    for _, content in sources:
+        own = _at(content, place)
+        for name in own if isinstance(own, dict) else ():
+            if name not in ENGINES[engine].model_fields:
+                known = ", ".join(other for other in ENGINES if name in ENGINES[other].model_fields)
+                yield (
+                    (*place, name),
+                    f"'{dotted((*place, name))}' is of the engine {known}, and the engine is {engine}",
+                )
+        if isinstance(own, dict) and "engine" in own:
+            return
+
+
 def _sources(loader: OmegaConfigLoader) -> dict[str, list[tuple[str, Any]]]:
     """Where globals and parameters are given, and their values there: what counts more comes first."""
     conf = Path(loader.conf_source)
@@ -139,9 +161,13 @@ def _source(sources: list[tuple[str, Any]], place: Place) -> str:
     """Where a parameter is given; of a missing one, what it is missing in."""
     for depth in range(len(place), 0, -1):
         for source, content in sources:
-            value = content
-            for key in place[:depth]:
-                value = value.get(key, ...) if isinstance(value, dict) else ...
-            if value is not ...:
+            if _at(content, place[:depth]) is not ...:
                 return source
     return "conf"
+
+
+def _at(content: Any, place: Place) -> Any:
+    """What is given at a place, or `...`."""
+    for key in place:
+        content = content.get(key, ...) if isinstance(content, dict) else ...
+    return content

@@ -1,5 +1,6 @@
 """What becomes of a photo or an object that cannot be used: a row with a reason, never silence."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -23,23 +24,28 @@ REASONS = {
     "box_degenerate": "a box without width or height",
     "box_outside": "a box that reaches out of its photo",
     "boxless": "an object of an id without boxes, which the parameters skip",
+    "not_negative": "has the name of a photo with nothing to report, yet shows something",
     "unknown_value": "a value that the taxonomy does not know",
     "missing_value": "a field that the label does not state and no rule fills",
+    "contradiction": "two labels of one photo do not say the same, or an id and the quality stated",
     "no_object": "a photo of a defect without any object",
     "unreadable": "a file that cannot be read, or no photo that can be decoded",
     "truncated": "a photo that ends too early",
-    "too_large": "a photo of more pixels than the parameters allow",
+    "too_large": "a photo of more pixels than the parameters allow, or a file of more bytes than are read",
 }
 """Each reason's code, and what it says of the file."""
 
 QUARANTINE = ["file", "reason", "detail"]
 """Columns of a quarantine."""
 
-LEFT_OUT = ("duplicate", "near_duplicate", "boxless")
+LEFT_OUT = ("duplicate", "near_duplicate", "boxless", "not_negative")
 """Reasons for which files are left out though nothing is wrong with them."""
 
 EXAMPLES = 10
 """Files that an error shows for each reason."""
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Rejected(Exception):  # noqa: N818  it is an outcome that is counted
@@ -50,12 +56,16 @@ class Rejected(Exception):  # noqa: N818  it is an outcome that is counted
         self.reason, self.detail = reason, detail
 
     def row(self, file: str) -> dict[str, str]:
-        """Its row of the quarantine.
+        """Its row of the quarantine; control characters of names are escaped, as they would break its lines.
 
         Args:
             file: locator of the photo or label file.
         """
-        return {"file": file, "reason": self.reason, "detail": self.detail}
+        return {"file": _escaped(file), "reason": self.reason, "detail": _escaped(self.detail)}
+
+
+def _escaped(text: str) -> str:
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def counted(counts: Counter[str]) -> str:

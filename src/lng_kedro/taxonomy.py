@@ -34,7 +34,8 @@ class Field(BaseModel):
     """A categorical metadata field of a finding.
 
     `values` are allowed in every report. `from_data` are spellings of further values, allowed in the
-    runs whose data hold them. An `optional` field exists only in runs that ask for it.
+    runs whose data hold them. An `optional` field exists only in runs that ask for it. `keys` are other
+    names that raw labels give to the field.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +43,7 @@ class Field(BaseModel):
     values: dict[str, tuple[str, ...]] = {}
     from_data: dict[str, tuple[str, ...]] = {}
     optional: bool = False
+    keys: tuple[str, ...] = ()
 
     @cached_property
     def spellings(self) -> dict[str, str]:
@@ -64,7 +66,8 @@ class Taxonomy(BaseModel):
     def _unambiguous(self) -> Self:
         ids = [i for label in self.labels for i in (label.defective_id, label.good_id) if i]
         ids += self.negative_ids
-        for what, items in (("label", self.label_names), ("id", ids)):
+        keys = [fold(key) for name, field in self.fields.items() for key in (name, *field.keys)]
+        for what, items in (("label", self.label_names), ("id", ids), ("key", keys)):
             repeated = {str(item) for item in items if list(items).count(item) > 1}
             if repeated:
                 raise ValueError(f"taxonomy: {what} given twice: {', '.join(sorted(repeated))}")
@@ -86,6 +89,11 @@ class Taxonomy(BaseModel):
     def field_names(self) -> tuple[str, ...]:
         """Names of the metadata fields of a report, in order (label and bbox not among them)."""
         return tuple(name for name, field in self.fields.items() if field.values)
+
+    @cached_property
+    def field_of_key(self) -> dict[str, str]:
+        """Folded key of raw labels -> the field that it states."""
+        return {fold(key): name for name, field in self.fields.items() for key in (name, *field.keys)}
 
     @cached_property
     def allowed(self) -> dict[str, frozenset[str]]:

@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import tracemalloc
 import unicodedata
 import zipfile
 import zlib
@@ -30,7 +31,7 @@ def folder(tmp_path: Path) -> AIHubFolder:
 
 
 def test_finds_photos_in_zips_and_folders_at_any_depth(folder: AIHubFolder) -> None:
-    assert list(folder.photos()) == [
+    assert folder.listing().photos == [
         f"a/deep/{COMPOSED}!/b.JPG",
         f"a/deep/{COMPOSED}!/sub/a.jpg",
         "z/c.PNG",
@@ -39,17 +40,32 @@ def test_finds_photos_in_zips_and_folders_at_any_depth(folder: AIHubFolder) -> N
 
 
 def test_finds_labels_behind_names_of_either_unicode_form(folder: AIHubFolder) -> None:
-    assert list(folder.labels()) == [f"{DECOMPOSED}!/b.json", "z/c.JSON"]
+    assert folder.listing().labels == [f"{DECOMPOSED}!/b.json", "z/c.JSON"]
 
 
 def test_reads_what_it_found(folder: AIHubFolder) -> None:
-    assert [folder.read(locator) for locator in folder.photos()] == [b"2", b"1", b"3", b"4"]
-    assert [folder.read(locator) for locator in folder.labels()] == [b"{}", b"[]"]
+    assert [folder.read(locator) for locator in folder.listing().photos] == [b"2", b"1", b"3", b"4"]
+    assert [folder.read(locator) for locator in folder.listing().labels] == [b"{}", b"[]"]
+
+
+def test_photos_of_other_kinds_are_told(tmp_path: Path) -> None:
+    files = dict.fromkeys(["a.webp", "b.BMP", "c.tif", "d.heic", "e.jpe", "f.JFIF"], b"1")
+    write(tmp_path, files)
+    write(tmp_path / "z.zip", files)
+    listing = AIHubFolder(tmp_path).listing()
+    assert listing.photos == ["e.jpe", "f.JFIF", "z.zip!/e.jpe", "z.zip!/f.JFIF"]
+    others = ["a.webp", "b.BMP", "c.tif", "d.heic"]
+    assert [(row["file"], row["reason"]) for row in listing.problems] == [
+        (file, "unreadable") for file in (*others, *(f"z.zip!/{name}" for name in others))
+    ]
+    assert {row["detail"] for row in listing.problems} == {
+        "a photo of a kind that is not read: convert it to JPEG or PNG"
+    }
 
 
 def test_an_empty_folder_holds_nothing(tmp_path: Path) -> None:
-    assert list(AIHubFolder(tmp_path).photos()) == []
-    assert AIHubFolder(tmp_path).problems() == []
+    assert AIHubFolder(tmp_path).listing().photos == []
+    assert AIHubFolder(tmp_path).listing().problems == []
 
 
 @pytest.mark.parametrize("locator", ["z/gone.jpg", "gone.zip!/a.jpg", f"a/deep/{COMPOSED}!/gone.jpg"])
@@ -63,7 +79,7 @@ def test_what_is_gone_is_rejected(folder: AIHubFolder, locator: str) -> None:
 
 
 def refused(root: Path) -> list[tuple[str, str]]:
-    return [(row["file"], row["reason"]) for row in AIHubFolder(root).problems()]
+    return [(row["file"], row["reason"]) for row in AIHubFolder(root).listing().problems]
 
 
 def damaged(path: Path, find: bytes, put: bytes) -> None:
@@ -91,7 +107,7 @@ def test_archives_that_cannot_be_opened(tmp_path: Path) -> None:
         ("outer.zip!/inner/TS_a.zip", "archive"),
         ("sub/TS_a.zip.part0", "archive"),
     ]
-    assert list(AIHubFolder(tmp_path).photos()) == ["2102_12_a.part1.jpg", "outer.zip!/a.jpg"]
+    assert AIHubFolder(tmp_path).listing().photos == ["2102_12_a.part1.jpg", "outer.zip!/a.jpg"]
 
 
 def test_encrypted_members_are_counted_and_passed_over(tmp_path: Path) -> None:
@@ -101,10 +117,10 @@ def test_encrypted_members_are_counted_and_passed_over(tmp_path: Path) -> None:
         place = content.rindex(name) - 38
         content = content[:place] + b"\x01" + content[place + 1 :]
     (tmp_path / "locked.zip").write_bytes(content)
-    (problem,) = AIHubFolder(tmp_path).problems()
+    (problem,) = AIHubFolder(tmp_path).listing().problems
     assert (problem["file"], problem["reason"]) == ("locked.zip", "archive")
     assert problem["detail"] == "2 of its files need a password: unpack it"
-    assert list(AIHubFolder(tmp_path).photos()) == ["locked.zip!/c.jpg"]
+    assert AIHubFolder(tmp_path).listing().photos == ["locked.zip!/c.jpg"]
 
 
 def test_a_member_whose_bytes_are_damaged(tmp_path: Path) -> None:
@@ -132,8 +148,8 @@ def test_any_damage_to_a_zip_is_found_or_does_no_harm(tmp_path: Path) -> None:
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "a.zip").write_bytes(content)
         raw = AIHubFolder(tmp_path / str(number))
-        seen.update(row["reason"] for row in raw.problems())
-        for locator in (*raw.photos(), *raw.labels()):
+        seen.update(row["reason"] for row in raw.listing().problems)
+        for locator in (*raw.listing().photos, *raw.listing().labels):
             try:
                 assert raw.fingerprint(locator)
                 # Where the checksum is true the bytes are, though damage may have changed their name.
@@ -141,7 +157,7 @@ def test_any_damage_to_a_zip_is_found_or_does_no_harm(tmp_path: Path) -> None:
                 seen["read"] += 1
             except Rejected as problem:
                 seen[problem.reason] += 1
-    assert seen.keys() <= {"read", "archive", "unreadable", "unsafe_path", "duplicate"}
+    assert seen.keys() <= {"read", "archive", "unreadable", "unsafe_path", "duplicate", "too_large"}
     assert seen["read"] > 100
     assert seen["archive"] > 100
 
@@ -153,7 +169,7 @@ def test_any_damage_to_a_zip_is_found_or_does_no_harm(tmp_path: Path) -> None:
 def test_a_member_whose_path_leads_out_of_the_zip(tmp_path: Path, name: str) -> None:
     write(tmp_path / "a.zip", {name: b"1", "b..c/..a.jpg": b"2", "./d.jpg": b"3"})
     assert refused(tmp_path) == [(f"a.zip!/{name}", "unsafe_path")]
-    assert [stem(photo) for photo in AIHubFolder(tmp_path).photos()] == ["d", "..a"]
+    assert [stem(photo) for photo in AIHubFolder(tmp_path).listing().photos] == ["d", "..a"]
 
 
 def test_a_name_that_stands_twice_in_its_zip(tmp_path: Path) -> None:
@@ -164,7 +180,7 @@ def test_a_name_that_stands_twice_in_its_zip(tmp_path: Path) -> None:
         archive.writestr("a.jpg", b"first")
         archive.writestr("a.jpg", b"last")
     assert refused(tmp_path) == [("a.zip!/a.jpg", "duplicate")]
-    assert list(AIHubFolder(tmp_path).photos()) == ["a.zip!/a.jpg"]
+    assert AIHubFolder(tmp_path).listing().photos == ["a.zip!/a.jpg"]
     assert AIHubFolder(tmp_path).read("a.zip!/a.jpg") == b"last"
 
 
@@ -176,16 +192,63 @@ def test_names_of_members_that_are_not_marked_as_utf_8(tmp_path: Path, encoding:
     content = (tmp_path / "b.zip").read_bytes()
     written = content.replace(b"x" * len(name.encode(encoding)), name.encode(encoding))
     (tmp_path / "b.zip").write_bytes(written)
-    assert list(AIHubFolder(tmp_path).labels()) == [f"a.zip!/{name}", f"b.zip!/{name}"]
+    assert AIHubFolder(tmp_path).listing().labels == [f"a.zip!/{name}", f"b.zip!/{name}"]
     assert AIHubFolder(tmp_path).read(f"b.zip!/{name}") == b"{}"
 
 
 def test_folders_in_a_zip_that_windows_made(tmp_path: Path) -> None:
     write(tmp_path / "a.zip", {r"TL_균열_도장\2102_12_a.json": b"{}"})
-    (label,) = AIHubFolder(tmp_path).labels()
+    (label,) = AIHubFolder(tmp_path).listing().labels
     assert stem(label) == "2102_12_a"
     assert context(label) == "a.zip!/TL_균열_도장"
     assert AIHubFolder(tmp_path).read(label) == b"{}"
+
+
+def bomb(path: Path, name: str, size: int) -> None:
+    """A zip of a few kilobytes that unpacks to so many zeros."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, bytes(size))
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.JSON"])
+def test_a_file_of_more_bytes_than_any_photo_or_label_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("lng_kedro.aihub.folder.LARGEST_PHOTO", 2**22)
+    monkeypatch.setattr("lng_kedro.aihub.folder.LARGEST_LABEL", 2**22)
+    bomb(tmp_path / "a.zip", name, 2**22 + 2**20)
+    bomb(tmp_path / "b.zip", name, 2**22)
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(2**22 + 2**20)
+    raw = AIHubFolder(tmp_path)
+    for locator in (f"a.zip!/{name}", name):
+        with pytest.raises(Rejected) as caught:
+            raw.read(locator)
+        assert caught.value.args == ("too_large", "5 MiB, at most 4 are read")
+    assert raw.read(f"b.zip!/{name}") == bytes(2**22)
+
+
+def test_a_label_may_be_larger_than_a_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lng_kedro.aihub.folder.LARGEST_PHOTO", 2)
+    write(tmp_path, {"a.json": b"123", "a.jpg": b"123"})
+    assert AIHubFolder(tmp_path).read("a.json") == b"123"
+    with pytest.raises(Rejected, match="too_large"):
+        AIHubFolder(tmp_path).read("a.jpg")
+
+
+def test_a_size_that_is_a_lie_unpacks_no_more(tmp_path: Path) -> None:
+    bomb(tmp_path / "a.zip", "a.jpg", 2**26)
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    size = content.rindex(b"a.jpg") - 22  # of the member, in the zip's directory
+    assert content[size : size + 4] == (2**26).to_bytes(4, "little")
+    content[size : size + 4] = (1000).to_bytes(4, "little")
+    (tmp_path / "a.zip").write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(Rejected, match="archive"):
+        AIHubFolder(tmp_path).read("a.zip!/a.jpg")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**24
 
 
 # --- names, links, order --------------------------------------------------------------------------------
@@ -197,8 +260,8 @@ def test_hidden_files_are_no_photos(tmp_path: Path) -> None:
     write(tmp_path / "a.zip", files)
     write(tmp_path, files)
     raw = AIHubFolder(tmp_path)
-    assert list(raw.photos()) == ["a.zip!/x__MACOSX/c.jpg", "x__MACOSX/c.jpg"]
-    assert list(raw.labels()) == raw.problems() == []
+    assert raw.listing().photos == ["a.zip!/x__MACOSX/c.jpg", "x__MACOSX/c.jpg"]
+    assert raw.listing().labels == raw.listing().problems == []
 
 
 def test_linked_folders_are_followed_and_loops_are_not(tmp_path: Path) -> None:
@@ -209,7 +272,7 @@ def test_linked_folders_are_followed_and_loops_are_not(tmp_path: Path) -> None:
     (tmp_path / "elsewhere/deep/up").symlink_to(tmp_path / "raw")
     (tmp_path / "elsewhere/deep/self").symlink_to(tmp_path / "elsewhere/deep")
     raw = AIHubFolder(tmp_path / "raw")
-    assert list(raw.photos()) == ["a.jpg", "again/deep/b.jpg"]
+    assert raw.listing().photos == ["a.jpg", "again/deep/b.jpg"]
     assert raw.read("again/deep/b.jpg") == b"2"
 
 
@@ -220,7 +283,7 @@ def test_the_order_does_not_depend_on_the_file_systems(
     names = [unicodedata.normalize("NFD", "각/a.jpg"), unicodedata.normalize("NFC", "갠/a.jpg"), "b/a.jpg"]
     write(tmp_path, dict.fromkeys(names, b""))
     expected = ["b/a.jpg", *names[:2]]
-    assert list(AIHubFolder(tmp_path).photos()) == expected
+    assert AIHubFolder(tmp_path).listing().photos == expected
     walk = os.walk
 
     def backwards(*args: Any, **more: Any) -> Iterator[tuple[str, list[str], list[str]]]:
@@ -229,18 +292,18 @@ def test_the_order_does_not_depend_on_the_file_systems(
             yield folder, folders, files[::-1]
 
     monkeypatch.setattr(os, "walk", backwards)
-    assert list(AIHubFolder(tmp_path).photos()) == expected
+    assert AIHubFolder(tmp_path).listing().photos == expected
 
 
 def test_names_that_are_not_utf_8_are_told(tmp_path: Path) -> None:
     unzipped = os.fsdecode("균열".encode("cp949"))
     write(tmp_path, {f"도장/{unzipped}/2102_12_a.jpg": b"", os.fsdecode(b"\xff.jpg"): b""})
     raw = AIHubFolder(tmp_path)
-    assert [(row["file"], row["reason"]) for row in raw.problems()] == [
+    assert [(row["file"], row["reason"]) for row in raw.listing().problems] == [
         ("도장/균열", "file_name"),
         ("\ufffd.jpg", "file_name"),
     ]
-    assert list(raw.photos()) == []
+    assert raw.listing().photos == []
 
 
 def test_a_folder_that_may_not_be_opened_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,10 +317,10 @@ def test_a_folder_that_may_not_be_opened_is_told(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(os, "scandir", refusing)
     raw = AIHubFolder(tmp_path)
-    assert raw.problems() == [
+    assert raw.listing().problems == [
         {"file": "locked", "reason": "unreadable", "detail": "cannot be read: Permission denied"}
     ]
-    assert list(raw.photos()) == ["a.jpg"]
+    assert raw.listing().photos == ["a.jpg"]
 
 
 def test_a_folder_may_be_named_like_a_zip(tmp_path: Path) -> None:
@@ -265,7 +328,7 @@ def test_a_folder_may_be_named_like_a_zip(tmp_path: Path) -> None:
     (tmp_path / "b.zip").mkdir()
     (tmp_path / "b.zip/c.jpg").write_bytes(b"2")
     raw = AIHubFolder(tmp_path)
-    assert [raw.read(photo) for photo in raw.photos()] == [b"2", b"1"]
+    assert [raw.read(photo) for photo in raw.listing().photos] == [b"2", b"1"]
 
 
 # --- fingerprints ---------------------------------------------------------------------------------------
@@ -293,7 +356,7 @@ def test_a_zip_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
     assert folder.read("photos.zip!/a.jpg") == b"old"
     write(tmp_path / "photos.zip", {"a.jpg": b"new", "b.jpg": b"more"})
     os.utime(tmp_path / "photos.zip", ns=(1, 1))
-    assert list(folder.photos()) == ["photos.zip!/a.jpg", "photos.zip!/b.jpg"]
+    assert folder.listing().photos == ["photos.zip!/a.jpg", "photos.zip!/b.jpg"]
     assert folder.read("photos.zip!/a.jpg") == b"new"
 
 

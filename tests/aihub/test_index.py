@@ -14,7 +14,7 @@ from lng_kedro.aihub.folder import AIHubFolder, stem
 from lng_kedro.aihub.index import index_labels
 from lng_kedro.aihub.labels import LabelReader
 from lng_kedro.compute import Processes
-from lng_kedro.quarantine import REASONS
+from lng_kedro.quarantine import LEFT_OUT, REASONS
 from lng_kedro.taxonomy import Taxonomy
 from tests.raw import ENGLISH, KOREAN, annotation, encoded, label, write
 
@@ -29,7 +29,7 @@ def index_of(
     manifest, quarantine = index_labels(
         AIHubFolder(root), LabelReader(taxonomy, **options), Processes(engine="processes", workers=n_jobs)
     )
-    found = {stem(photo) for photo in AIHubFolder(root).photos()}
+    found = {stem(photo) for photo in AIHubFolder(root).listing().photos}
     told = set(manifest["photo_id"])
     assert found - told - {stem(file) for file in quarantine["file"]} == set()
     return manifest, quarantine
@@ -73,6 +73,8 @@ def spoiled(tmp_path: Path) -> Path:
             "2102_12_missing": label(annotation(attributes={"tank_type": "B"})),
             "2102_12_nothing": label(),
             "2102_12_unreadable": b"",
+            "9999_12_id": label(annotation()),
+            "2101_12_shows": label(annotation()),
         }
     )
     del labels["2102_12_unreadable.json"]
@@ -112,6 +114,7 @@ def test_each_reason_row_by_row(spoiled: Path, taxonomy: Taxonomy) -> None:
             "unreadable",
             "cannot be read: No such file or directory",
         ),
+        (f"{zipped}2101_12_shows.json", "not_negative", "id 2101 in its name, yet it shows: crack"),
         (
             f"{zipped}2102_12_alone.json",
             "label_without_photo",
@@ -129,6 +132,7 @@ def test_each_reason_row_by_row(spoiled: Path, taxonomy: Taxonomy) -> None:
         (f"{zipped}2102_12_size.json", "photo_size", "width None, height 100"),
         (f"{zipped}2102_12_value.json", "unknown_value", "location '달': add it to the taxonomy"),
         (f"{zipped}2702_12_boxless.json", "boxless", "category_id 2702 carries no boxes"),
+        (f"{zipped}9999_12_id.json", "unknown_id", "id 9999 in its name"),
         (f"{zipped}crack.json", "file_name", "does not begin with an id and a part code"),
         ("Training/TS_half.zip.part0", "archive", "put its parts together, or unpack it"),
         (
@@ -144,12 +148,12 @@ def test_each_reason_row_by_row(spoiled: Path, taxonomy: Taxonomy) -> None:
         (
             "Validation/2102_12_twice.json",
             "duplicate",
-            f"2102_12_twice: {zipped}2102_12_twice.json was taken",
+            f"2102_12_twice: {zipped}2102_12_twice.json was taken; here photo_size, width None, height None",
         ),
         ("Validation/VS.zip!/../2102_12_out.jpg", "unsafe_path", "leads out of the zip"),
         ("Validation/broken.zip", "archive", "cannot be opened: File is not a zip file"),
     ]
-    assert set(quarantine["reason"]) == REASONS.keys() - OF_PHOTOS
+    assert set(quarantine["reason"]) == REASONS.keys() - OF_PHOTOS - {"contradiction"}
     assert places(manifest) == [
         ("Training/TS_균열_도장.zip!/2102_12_good.jpg", f"{zipped}2102_12_good.json"),
         ("Training/TS_균열_도장.zip!/2102_12_good.jpg", f"{zipped}2102_12_good.json"),
@@ -162,10 +166,28 @@ def test_workers_and_chunks_change_nothing(
     spoiled: Path, taxonomy: Taxonomy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = index_of(spoiled, taxonomy)
+    monkeypatch.setattr(index, "PARTS", 1)
     monkeypatch.setattr(index, "CHUNK", 3)
     for n_jobs in (1, 2):
         for ours, theirs in zip(index_of(spoiled, taxonomy, n_jobs), expected, strict=True):
             pd.testing.assert_frame_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("n_files", "n_parts"), [(40, 40), (600, 300)])
+def test_few_label_files_are_work_for_many_processes(
+    taxonomy: Taxonomy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_files: int, n_parts: int
+) -> None:
+    photos, labels = photos_and_labels({f"2102_12_{k}": label(annotation()) for k in range(n_files)})
+    write(tmp_path / "all.zip", photos | labels)
+    parts = []
+
+    def count(function: Any, items: list[Any], *_: Any) -> Any:
+        parts.extend(items)
+        return map(function, items)
+
+    monkeypatch.setattr(index, "parallel_map", count)
+    manifest, _ = index_of(tmp_path, taxonomy)
+    assert (len(parts), len(manifest)) == (n_parts, n_files)
 
 
 def test_a_damaged_member_is_told_and_the_others_are_read(taxonomy: Taxonomy, tmp_path: Path) -> None:
@@ -285,7 +307,8 @@ def test_one_merged_file_a_split(taxonomy: Taxonomy, tmp_path: Path) -> None:
         images = [
             {"id": k, "file_name": f"{n}.JPG", "width": 200, "height": 100} for k, n in enumerate(names)
         ]
-        annotations = [annotation(bbox=(k, 0, 10, 10)) | {"image_id": k} for k in (0, 1, 2, 2)]
+        objects = [(0, 2), (0, 2), (1, 1), (2, 2), (2, 2)] if first else [(0, 0), (1, 1), (2, 2), (2, 2)]
+        annotations = [annotation(bbox=(x, 0, 10, 10)) | {"image_id": k} for k, x in objects]
         content = {"images": images, "annotations": annotations}
         write(tmp_path / split / "labels.zip", {"labels.json": encoded(content)})
         write(tmp_path / split / "photos.zip", {f"{n}.JPG": b"" for n in names})
@@ -319,25 +342,103 @@ def test_a_label_file_of_another_name_than_its_photo(taxonomy: Taxonomy, tmp_pat
     write(tmp_path, {"2102_12_a.json": encoded(label(annotation()))})
     manifest, quarantine = index_of(tmp_path, taxonomy)
     assert places(manifest) == [("2102_12_a.jpg", "2102_12_a.json")]
-    assert table(quarantine) == [("0001.json", "duplicate", "2102_12_a: 2102_12_a.json was taken")]
+    why = "here box, four finite numbers expected, found None"
+    assert table(quarantine) == [("0001.json", "duplicate", f"2102_12_a: 2102_12_a.json was taken; {why}")]
 
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_which_of_two_files_of_one_name_is_taken(taxonomy: Taxonomy, tmp_path: Path, reverse: bool) -> None:
     names = [f"2102_12_{k}" for k in range(3)]
+    both = annotation(bbox=(1, 1, 2, 3)), annotation(2502)
     folders = ["Training/T", "Validation/V"]
     for folder in reversed(folders) if reverse else folders:
-        photos, labels = photos_and_labels({n: label(annotation(bbox=(len(folder), 1, 2, 3))) for n in names})
+        photos, labels = photos_and_labels(
+            {n: label(*(both if folder == "Training/T" else reversed(both))) for n in names}
+        )
         write(tmp_path / f"{folder}S.zip", photos)
         write(tmp_path / f"{folder}L.zip", labels)
     manifest, quarantine = index_of(tmp_path, taxonomy)
-    assert places(manifest) == [(f"Training/TS.zip!/{n}.jpg", f"Training/TL.zip!/{n}.json") for n in names]
-    assert set(manifest["x"]) == {len("Training/T")}
+    assert places(manifest) == [
+        (f"Training/TS.zip!/{n}.jpg", f"Training/TL.zip!/{n}.json") for n in names for _ in both
+    ]
+    assert [detail for _, _, detail in table(quarantine)][:1] == [
+        f"{names[0]}: Training/TL.zip!/{names[0]}.json was taken"
+    ]
     assert [(file, reason) for file, reason, _ in table(quarantine)] == [
         (f"Validation/V{kind}.zip!/{n}.{suffix}", "duplicate")
         for kind, suffix in (("L", "json"), ("S", "jpg"))
         for n in names
     ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        label(annotation(), annotation(2502)),
+        label(annotation(), annotation()),
+        label(annotation(bbox=(10, 20, 30, 41))),
+        label(annotation(attributes=KOREAN | {"location": "외벽"})),
+        label(annotation(), width=300),
+    ],
+)
+def test_two_labels_of_one_name_that_differ_leave_their_photo_out(
+    taxonomy: Taxonomy, tmp_path: Path, other: Any
+) -> None:
+    write(tmp_path, {"2102_12_a.jpg": b"", "2102_12_b.jpg": b""})
+    write(tmp_path / "Training", {f"2102_12_{k}.json": encoded(label(annotation())) for k in "ab"})
+    write(tmp_path / "Validation", {"2102_12_a.json": encoded(other)})
+    write(tmp_path / "Validation", {"2102_12_b.json": encoded(label(annotation(area=7)))})
+    manifest, quarantine = index_of(tmp_path, taxonomy)
+    assert table(quarantine) == [
+        ("2102_12_a.jpg", "contradiction", "Training/2102_12_a.json and Validation/2102_12_a.json"),
+        ("Validation/2102_12_b.json", "duplicate", "2102_12_b: Training/2102_12_b.json was taken"),
+    ]
+    assert places(manifest) == [("2102_12_b.jpg", "Training/2102_12_b.json")]
+    assert "contradiction" not in LEFT_OUT
+
+
+@pytest.mark.parametrize(("first", "problem"), [(b"", "empty, a label file of zero bytes"), (b"{", "json, ")])
+def test_a_label_that_can_be_used_comes_before_one_that_cannot(
+    taxonomy: Taxonomy, tmp_path: Path, first: bytes, problem: str
+) -> None:
+    write(tmp_path, {"2102_12_a.jpg": b""})
+    write(tmp_path / "Training", {"2102_12_a.json": first})
+    write(tmp_path / "Validation", {"2102_12_a.json": encoded(label(annotation()))})
+    manifest, quarantine = index_of(tmp_path, taxonomy)
+    assert places(manifest) == [("2102_12_a.jpg", "Validation/2102_12_a.json")]
+    ((file, reason, detail),) = table(quarantine)
+    assert (file, reason) == ("Training/2102_12_a.json", "duplicate")
+    assert detail.startswith(f"2102_12_a: Validation/2102_12_a.json was taken; here {problem}")
+
+
+def test_a_part_is_filled_from_where_the_photo_lies(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    # The zip of the first, the folder of the second, the name of the third knows the part; of the last, none.
+    names = ["2102_99_a", "2102_13_b", "2102_13_c", "2102_99_d"]
+    images = [{"id": k, "file_name": f"{n}.jpg", "width": 200, "height": 100} for k, n in enumerate(names)]
+    silent = {name: value for name, value in KOREAN.items() if name != "part"}
+    objects = [annotation(attributes=silent) | {"image_id": k} for k in range(4)]
+    objects.append(annotation(bbox=(1, 1, 2, 2)) | {"image_id": 3})
+    write(tmp_path, {"labels.json": encoded({"images": images, "annotations": objects})})
+    write(tmp_path / "TS_표면처리_균열_도장.zip", {f"{names[0]}.jpg": b""})
+    write(tmp_path / "TS_표면처리_균열_케이블/x", {f"{names[1]}.jpg": b""})
+    write(tmp_path / "TS.zip", {f"{n}.jpg": b"" for n in names[2:]})
+    manifest, quarantine = index_of(tmp_path, taxonomy)
+    assert manifest[["photo_id", "part", "filled"]].to_numpy().tolist() == [
+        ["2102_13_b", "Cable", "part:photo"],
+        ["2102_13_c", "Insulation", "part:name"],
+        ["2102_99_a", "Coating", "part:photo"],
+    ]
+    assert table(quarantine) == [
+        ("TS.zip!/2102_99_d.jpg", "missing_value", "part is nowhere in the label (in labels.json)")
+    ]
+
+
+def test_the_labels_own_folder_tells_the_part_before_the_photos(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    content = encoded(label(annotation(attributes={k: v for k, v in KOREAN.items() if k != "part"})))
+    write(tmp_path / "TL_균열_도장.zip", {"2102_13_a.json": content})
+    write(tmp_path / "TS_균열_케이블.zip", {"2102_13_a.jpg": b""})
+    manifest, _ = index_of(tmp_path, taxonomy)
+    assert manifest[["part", "filled"]].to_numpy().tolist() == [["Coating", "part:zip"]]
 
 
 def test_boxes_that_were_cut_are_marked(taxonomy: Taxonomy, tmp_path: Path) -> None:

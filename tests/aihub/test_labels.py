@@ -112,6 +112,31 @@ def test_the_place_nearest_to_the_object_wins(taxonomy: Taxonomy, near: str, far
     assert (row["location"], row["sub_location"], row["part"]) == ("Outside", "Floor", "Coating")
 
 
+KEYS = {"탱크타입": "C형", "위치": "내부", "세부 위치": "바닥", "부위": "도장", "품질": "불량", "재질": "SUS"}
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("place", PLACES)
+def test_keys_may_be_korean(taxonomy: Taxonomy, place: str, form: Any) -> None:
+    content = label(annotation(attributes={}))
+    put(content, place, {unicodedata.normalize(form, key): value for key, value in KEYS.items()})
+    row = one_row(taxonomy, content)
+    assert {name: row[name] for name in ENGLISH} == ENGLISH
+    assert (row["material"], row["filled"]) == ("SUS", "")
+
+
+def test_a_key_of_the_configurations_own(taxonomy: Taxonomy) -> None:
+    content = taxonomy.model_dump()
+    content["fields"]["location"]["keys"] = ("Where is it",)
+    values = without("location") | {"WHERE is it": "외벽"}
+    assert one_row(Taxonomy(**content), label(annotation(attributes=values)))["location"] == "Outer wall"
+
+
+def test_a_blank_key_leaves_the_word_to_another_one(taxonomy: Taxonomy) -> None:
+    values = without("location") | {"location": " ", "위치": "외벽"}
+    assert one_row(taxonomy, label(annotation(attributes=values)))["location"] == "Outer wall"
+
+
 @pytest.mark.parametrize(
     ("field", "spelled", "value"),
     [
@@ -135,7 +160,8 @@ def test_the_place_nearest_to_the_object_wins(taxonomy: Taxonomy, near: str, far
     ],
 )
 def test_spellings(taxonomy: Taxonomy, field: str, spelled: Any, value: str) -> None:
-    row = one_row(taxonomy, label(annotation(attributes=KOREAN | {field: spelled})))
+    category_id = 1101 if value == "Good" else 1102
+    row = one_row(taxonomy, label(annotation(category_id, attributes=KOREAN | {field: spelled})))
     assert row[field] == value
     assert row["filled"] == ""
 
@@ -173,6 +199,22 @@ def test_a_missing_quality_is_filled_from_the_id(taxonomy: Taxonomy, category_id
     assert (row["quality"], row["filled"]) == (quality, "part:zip,quality:id")
 
 
+@pytest.mark.parametrize(
+    ("category_id", "stated", "detail"),
+    [
+        (1101, "불량", "id 1101 is Good, the label says Defective"),
+        (1102, "양품", "id 1102 is Defective, the label says Good"),
+        (6101, "Defective", "id 6101 is Good, the label says Defective"),
+    ],
+)
+def test_a_quality_that_is_not_its_ids_is_refused(
+    taxonomy: Taxonomy, category_id: int, stated: str, detail: str
+) -> None:
+    content = label(annotation(category_id, attributes=KOREAN | {"quality": stated}))
+    _, (problem,) = read(taxonomy, content)
+    assert (problem["reason"], problem["detail"]) == ("contradiction", detail)
+
+
 # --- photos without boxes, photos without objects -------------------------------------------------------
 
 
@@ -189,6 +231,23 @@ def test_a_boxless_object_gets_the_whole_photo(
     row = one_row(taxonomy, label(found, width=300, height=200))
     assert (row["x"], row["y"], row["w"], row["h"]) == (0.0, 0.0, 300.0, 200.0)
     assert row["box_source"] == "image"
+
+
+@pytest.mark.parametrize(
+    ("category_id", "quality"), [(2702, "Defective"), (6101, "Good"), (6102, "Defective")]
+)
+@pytest.mark.parametrize("annotations", [[], None])
+def test_a_photo_of_an_id_without_boxes_needs_no_annotation(
+    taxonomy: Taxonomy, category_id: int, quality: str, annotations: Any
+) -> None:
+    content = label(width=300, height=200) | {"annotations": annotations}
+    content["images"][0] |= without("quality")
+    row = one_row(taxonomy, content, f"{category_id}_12_a.json")
+    assert (row["x"], row["y"], row["w"], row["h"], row["box_source"]) == (0.0, 0.0, 300.0, 200.0, "image")
+    assert (row["category_id"], row["label"]) == (category_id, taxonomy.by_id[category_id][0])
+    assert (row["location"], row["quality"], row["filled"]) == ("Inside", quality, "quality:id")
+    _, (problem,) = read(taxonomy, content, f"{category_id}_12_a.json", skip_boxless=True)
+    assert problem["reason"] == "boxless"
 
 
 def test_a_boxless_object_can_be_skipped(taxonomy: Taxonomy) -> None:
@@ -214,9 +273,20 @@ def test_a_negative_is_a_row_without_label(taxonomy: Taxonomy, content: dict[str
     assert "box_source" not in row
 
 
-def test_a_photo_named_negative_may_still_show_something(taxonomy: Taxonomy) -> None:
-    row = one_row(taxonomy, label(annotation(2101, bbox=None), annotation(2102)), "2101_12_a.json")
-    assert row["label"] == "crack"
+def test_a_photo_named_negative_that_shows_something_is_told(taxonomy: Taxonomy) -> None:
+    # It is neither a negative nor of a label's photos: no split could take it.
+    content = label(annotation(2101, bbox=None), annotation(2502), annotation(2102))
+    _, (problem,) = read(taxonomy, content, "2101_12_a.json")
+    assert (problem["reason"], problem["detail"]) == (
+        "not_negative",
+        "id 2101 in its name, yet it shows: crack, scratch",
+    )
+
+
+@pytest.mark.parametrize("content", [label(annotation()), label()])
+def test_a_photo_whose_name_has_an_unknown_id_is_told(taxonomy: Taxonomy, content: Any) -> None:
+    _, (problem,) = read(taxonomy, content, "9999_12_a.json")
+    assert (problem["reason"], problem["detail"]) == ("unknown_id", "id 9999 in its name")
 
 
 # --- boxes ----------------------------------------------------------------------------------------------
@@ -384,7 +454,7 @@ def test_metadata_of_a_merged_file_are_each_photos_own(taxonomy: Taxonomy) -> No
     assert [r["location"] for r in rows] == ["Outer wall", "Outside"]
 
 
-@pytest.mark.parametrize("image_id", [99, None, "1", [1], {}])
+@pytest.mark.parametrize("image_id", [99, None, "x", [1], {}])
 def test_an_annotation_of_no_photo_of_a_merged_file(taxonomy: Taxonomy, image_id: Any) -> None:
     content = merged((1, "2102_12_a.jpg"), (2, "2102_12_b.jpg"), annotations=[of(1), of(2), of(image_id)])
     assert outcome(read(taxonomy, content, "labels.json", has_photo=False)) == (
@@ -393,6 +463,26 @@ def test_an_annotation_of_no_photo_of_a_merged_file(taxonomy: Taxonomy, image_id
     )
     content["annotations"][2] = "x"
     assert outcome(read(taxonomy, content, "labels.json", has_photo=False))[1] == [(None, "annotation")]
+
+
+@pytest.mark.parametrize("image_id", [1, 1.0, "1", None, [1]])
+def test_an_annotation_that_does_not_name_another_photo_is_of_a_files_only_one(
+    taxonomy: Taxonomy, image_id: Any
+) -> None:
+    assert one_row(taxonomy, label(annotation() | {"image_id": image_id}))["label"] == "crack"
+    nameless = label(annotation() | {"image_id": 77})
+    del nameless["images"][0]["id"]
+    assert one_row(taxonomy, nameless)["label"] == "crack"
+
+
+def test_ids_may_be_digits_in_quotes(taxonomy: Taxonomy) -> None:
+    assert one_row(taxonomy, label(annotation("2102")))["category_id"] == 2102
+    own = label(annotation("7"), categories=[{"id": 7, "name": "crack"}])
+    assert one_row(taxonomy, own)["category_id"] == 2102
+    assert one_row(taxonomy, label(annotation("2101")), "2101_12_a.json")["label"] is None
+    content = merged((1, "2102_12_a.jpg"), ("2", "2102_12_b.jpg"), annotations=[of("1"), of(2)])
+    rows, refused = read(taxonomy, content, "labels.json", has_photo=False)
+    assert ([r["photo_id"] for r in rows], refused) == (["2102_12_a", "2102_12_b"], [])
 
 
 def test_photos_of_a_merged_file_that_cannot_be_told_apart(taxonomy: Taxonomy) -> None:
@@ -465,13 +555,16 @@ def test_a_file_without_a_photo_of_its_name_that_cannot_be_read_is_of_no_photo(
         ("photo_size", label(annotation(), width=True)),
         ("photo_size", label(annotation(), width=0.5)),
         ("photo_size", b'{"images": [{"width": NaN, "height": 1}]}'),
+        ("annotation", label(annotation() | {"image_id": 77})),
+        ("annotation", label(annotation(), annotation() | {"image_id": "77"})),
         ("annotation", label("x")),
         ("annotation", label(None)),
         ("annotation", label() | {"annotations": {}}),
         ("annotation", label() | {"annotations": 5}),
         ("unknown_id", label(annotation(9999))),
         ("unknown_id", label(annotation(None))),
-        ("unknown_id", label(annotation("2102"))),
+        ("unknown_id", label(annotation("2102.0"))),
+        ("unknown_id", label(annotation("crack"))),
         ("unknown_id", label(annotation([2102]))),
         ("unknown_id", label(annotation({}))),
         ("unknown_id", label(annotation(True))),
@@ -518,9 +611,9 @@ def test_each_reason_of_the_quarantine(taxonomy: Taxonomy, reason: str, content:
     assert reasons(taxonomy, content) == [reason]
 
 
-def test_a_part_that_nothing_tells_is_missing(taxonomy: Taxonomy) -> None:
-    content = label(annotation(attributes=without("part")))
-    assert reasons(taxonomy, content, "2102_99_a.json") == ["missing_value"]
+def test_a_part_that_no_label_tells_waits_for_its_photo(taxonomy: Taxonomy) -> None:
+    row = one_row(taxonomy, label(annotation(attributes=without("part"))), "2102_99_a.json")
+    assert (row["part"], row["filled"]) == (None, "part:photo")
 
 
 @pytest.mark.parametrize("name", ["a.json", "210_12_a.json", "2102-12-a.json", "2102_12.json"])
@@ -649,6 +742,7 @@ def test_any_json_gives_rows_or_refusals(
             assert row["y"] + row["h"] <= row["height"]
             assert clip or not row["clipped"]
             assert all(row[name] in taxonomy.fields[name].spellings.values() for name in KOREAN)
+            assert "part:photo" not in row["filled"]  # its zip tells
 
 
 @settings(max_examples=300, deadline=None)

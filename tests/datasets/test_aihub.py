@@ -20,8 +20,8 @@ class TestAIHubDataset:
         dataset = AIHubDataset(filepath=str(tmp_path / "raw"))
         assert dataset.exists()
         raw = dataset.load()
-        assert list(raw.photos()) == ["photos/2102_12_a.JPG"]
-        assert json.loads(raw.read(next(raw.labels()))) == label(annotation())
+        assert raw.listing().photos == ["photos/2102_12_a.JPG"]
+        assert json.loads(raw.read(raw.listing().labels[0])) == label(annotation())
         assert sorted(p.name for p in (tmp_path / "raw").iterdir()) == ["TL_a.zip", "photos"]
 
     @pytest.mark.parametrize("create", [False, True])
@@ -64,17 +64,17 @@ class TestRenderedAIHubDataset:
         assert not (tmp_path / "data").exists()
         raw = dataset.load()
         ids = sorted(
-            int(Path(p).name[:4]) if "!" not in p else int(p.split("!/")[1][:4]) for p in raw.photos()
+            int(Path(p).name[:4]) if "!" not in p else int(p.split("!/")[1][:4]) for p in raw.listing().photos
         )
         assert ids == [2101, 5101, 5102, 5102]
-        assert len(list(raw.labels())) == 4
+        assert len(raw.listing().labels) == 4
         times = {p: p.stat().st_mtime_ns for p in raw.root.rglob("*")}
         assert RenderedAIHubDataset(**arguments).load() == raw
         assert {p: p.stat().st_mtime_ns for p in raw.root.rglob("*")} == times
 
     def test_another_recipe_is_rendered_anew(self, arguments: dict[str, Any]) -> None:
-        first = list(RenderedAIHubDataset(**arguments).load().photos())
-        second = list(RenderedAIHubDataset(**arguments | {"seed": 2}).load().photos())
+        first = RenderedAIHubDataset(**arguments).load().listing().photos
+        second = RenderedAIHubDataset(**arguments | {"seed": 2}).load().listing().photos
         assert len(first) == len(second) == 4
         assert not set(first) & set(second)
 
@@ -82,7 +82,7 @@ class TestRenderedAIHubDataset:
         write(tmp_path / "mine", {"a.jpg": b"1"})
         dataset = RenderedAIHubDataset(**arguments, raw_dir=str(tmp_path / "mine"))
         assert dataset.exists()
-        assert list(dataset.load().photos()) == ["a.jpg"]
+        assert dataset.load().listing().photos == ["a.jpg"]
         assert not (tmp_path / "data").exists()
 
     def test_a_missing_raw_dir_is_not_rendered_over(self, arguments: dict[str, Any], tmp_path: Path) -> None:

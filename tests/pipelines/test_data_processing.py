@@ -45,12 +45,12 @@ CRACK = [
         2102, (150, 200, 75, 100)
     ),  # 150/300*512 = 256, 200/400*512 = 256, 225/300 -> 384, 300/400 -> 384
     annotation(  # 30/300 -> 51.2, 40/400 -> 51.2, 90/300 -> 153.6, 140/400 -> 179.2
-        2502, (30, 40, 60, 100), attributes=ENGLISH | {"tank_type": "B", "part": "Cable", "quality": "Good"}
+        2502, (30, 40, 60, 100), attributes=ENGLISH | {"tank_type": "B", "part": "Cable"}
     ),
 ]
 CRACK_REPORT = (
     '[{"label":"scratch","bbox":[51,51,154,179],"tank_type":"B","location":"Inside","sub_location":"Floor",'
-    '"part":"Cable","quality":"Good"},'
+    '"part":"Cable","quality":"Defective"},'
     '{"label":"crack","bbox":[256,256,384,384],"tank_type":"C","location":"Inside","sub_location":"Floor",'
     '"part":"Coating","quality":"Defective"}]'
 )

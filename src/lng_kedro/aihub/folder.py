@@ -15,7 +15,11 @@ from pathlib import Path
 
 from lng_kedro.quarantine import Rejected
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
+OTHER_PHOTO_SUFFIXES = (".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".avif")
+LARGEST_PHOTO, LARGEST_LABEL = 2**28, 2**30
+"""Bytes of a file that is read; a few kilobytes in a zip can unpack to more than the memory holds."""
+
 _IN_ZIP = re.compile(r"(?<=\.zip)!/", re.IGNORECASE)
 _UNSAFE = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
 _HIDDEN = re.compile(r"(^|[/\\])(\.[^/\\.]|__MACOSX([/\\]|$))")
@@ -36,12 +40,16 @@ class Listing:
     problems: list[dict[str, str]] = field(default_factory=list)
 
     def add(self, locator: str) -> None:
-        """Takes a file in if it is a photo or a label file."""
+        """Takes a file in if it is a photo or a label file; a photo that is not read is refused."""
         name = locator.lower()
         if name.endswith(".json"):
             self.labels.append(locator)
         elif name.endswith(PHOTO_SUFFIXES):
             self.photos.append(locator)
+        elif name.endswith(OTHER_PHOTO_SUFFIXES):
+            self.refuse(
+                "unreadable", "a photo of a kind that is not read: convert it to JPEG or PNG", locator
+            )
 
     def refuse(self, reason: str, detail: str, file: str) -> None:
         """Takes note of a file that cannot be used."""
@@ -77,28 +85,24 @@ class AIHubFolder:
                 listing.add(path)
         return listing.sort()
 
-    def labels(self) -> Iterator[str]:
-        """Locators of the label files (JSON), in sorted order."""
-        return iter(self.listing().labels)
-
-    def photos(self) -> Iterator[str]:
-        """Locators of the photos, in sorted order."""
-        return iter(self.listing().photos)
-
-    def problems(self) -> list[dict[str, str]]:
-        """Quarantine rows of broken archives, unsafe member paths and unreadable folders."""
-        return self.listing().problems
-
     def read(self, locator: str) -> bytes:
         """The bytes of one file.
 
         Raises:
-            Rejected: the file cannot be read (`unreadable`), or its zip or its part of the zip is
-                broken (`archive`).
+            Rejected: the file cannot be read (`unreadable`), is larger than any photo or label
+                (`too_large`), or its zip or its part of the zip is broken (`archive`).
         """
         path, member = self._place(locator)
         with _rejecting():
-            return _archive(path, path.stat().st_mtime_ns).read(member) if member else path.read_bytes()
+            status = path.stat()
+            if not member:
+                _check_size(locator, status.st_size)
+                return path.read_bytes()
+            archive = _archive(path, status.st_mtime_ns)
+            size = archive.getinfo(member).file_size
+            _check_size(locator, size)
+            with archive.open(member) as file:
+                return file.read(size)  # no more is unpacked, whatever size is true
 
     def fingerprint(self, locator: str) -> str:
         """Changes when the file changes, and is told without reading the file.
@@ -199,6 +203,12 @@ def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
     new = identity not in seen
     seen.add(identity)
     return new
+
+
+def _check_size(locator: str, size: int) -> None:
+    largest = LARGEST_LABEL if locator.lower().endswith(".json") else LARGEST_PHOTO
+    if size > largest:
+        raise Rejected("too_large", f"{size / 2**20:,.0f} MiB, at most {largest / 2**20:,.0f} are read")
 
 
 @contextmanager

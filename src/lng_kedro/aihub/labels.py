@@ -17,6 +17,7 @@ Row = dict[str, Any]
 Box = tuple[float, float, float, float]
 
 _PHOTO_NAME = re.compile(r"^(?P<id>\d{4})_(?P<part>\d{2})_", re.ASCII)
+_DIGITS = re.compile(r"\d{1,9}", re.ASCII)
 _fold = lru_cache(maxsize=4096)(fold)  # a dataset spells few words, many times
 
 
@@ -76,7 +77,9 @@ class LabelReader:
         Returns:
             Manifest rows without the photo's locator (one an object; one without label for a photo
             that shows nothing to report), and refusals: photo_id (None where no photo is named),
-            label_file, reason and detail. A photo is in one of the two.
+            label_file, reason and detail. A photo is in one of the two. A part that the label and its
+            folders do not tell may be told by the photo's: such a row is filled by the rule `name`, or has
+            no part yet and the rule `photo`.
         """
         own = stem(locator)
         try:
@@ -104,9 +107,15 @@ class LabelReader:
             base = _photo_row(file, photo)
         except Rejected as problem:
             return [], [problem]
+        category = base["photo_category_id"]
+        negative = category in self.taxonomy.negative_ids
+        if not negative and category not in self.taxonomy.by_id:
+            return [], [Rejected("unknown_id", f"id {category} in its name")]
+        # A photo of an id without boxes may have no annotation: its name says it all.
+        implied = [{"category_id": category}] if category in self.taxonomy.boxless_ids else []
         rows: list[Row] = []
         problems: list[Rejected] = []
-        for annotation in photo.annotations:
+        for annotation in photo.annotations or implied:
             if self._says_nothing(annotation):
                 continue
             try:
@@ -115,33 +124,48 @@ class LabelReader:
                 problems.append(problem)
         if problems:  # a photo of which one object is lost would teach that the object is not there
             return [], problems
+        if rows and negative:
+            shown = ", ".join(sorted({row["label"] for row in rows}))
+            return [], [Rejected("not_negative", f"id {category} in its name, yet it shows: {shown}")]
         if rows:
             return rows, []
-        category = base["photo_category_id"]
-        if category not in self.taxonomy.negative_ids:
+        if not negative:
             return [], [Rejected("no_object", f"id {category} without annotations")]
         return [base | {"category_id": category, "label": None, "clipped": False, "filled": ""}], []
 
     def _object_row(self, file: _File, photo: _Photo, annotation: Any, base: Row) -> Row:
         if not isinstance(annotation, Mapping):
             raise Rejected("annotation", f"not an object: {annotation!r:.80}")
+        own, meant = _key(photo.image.get("id")), _key(annotation.get("image_id"))
+        if None not in (own, meant) and own != meant:
+            raise Rejected(
+                "annotation", f"belongs to photo {meant!r:.80} of the file, which has {own!r:.80} alone"
+            )
         category, filled = self._category(file, annotation.get("category_id"))
         name, quality = self.taxonomy.by_id[category]
         box, source, clipped = self._box(annotation, category, base)
         place = dict(zip("xywh", box, strict=True)) | {"box_source": source, "clipped": clipped}
         values: Row = {}
-        places = [_mapping(annotation.get("attributes")), annotation, photo.image, *file.places]
+        stated = self._stated([_mapping(annotation.get("attributes")), annotation, photo.image, *file.places])
         for key in self.taxonomy.fields:
-            values[key], rule = self._value(key, places) or self._filled(key, file, photo, quality)
+            if key in stated:
+                values[key] = self._value(key, stated[key])
+                if key == "quality" and values[key] != quality:
+                    raise Rejected(
+                        "contradiction", f"id {category} is {quality}, the label says {values[key]}"
+                    )
+                continue
+            values[key], rule = self._filled(key, file, photo, quality)
             if rule:
                 filled.append(f"{key}:{rule}")
         return {"category_id": category, "label": name, **place, **values, "filled": ",".join(filled)}
 
     def _category(self, file: _File, stated: Any) -> tuple[int, list[str]]:
         """The AI-Hub id; an id of the file's own is known by the name that its `categories` give it."""
-        if _number(stated) and stated in self.taxonomy.by_id:
-            return int(stated), []
-        name = file.category_names.get(stated) if _number(stated) else None
+        key = _key(stated)
+        if _number(key) and key in self.taxonomy.by_id:
+            return int(key), []
+        name = file.category_names.get(key) if _number(key) else None
         if name is None or _fold(name) not in self._ids_by_name:
             raise Rejected("unknown_id", f"category_id {stated!r:.80}" + (f" ({name!r:.80})" if name else ""))
         return self._ids_by_name[_fold(name)], ["category_id:name"]
@@ -172,14 +196,18 @@ class LabelReader:
             raise Rejected("box_outside", f"{stated} in {width} x {height}")
         return (left, top, right - left, bottom - top), source, True
 
-    def _value(self, key: str, places: Sequence[Mapping[str, Any]]) -> tuple[str, None] | None:
-        """What the label states of a field, in the taxonomy's spelling; None where it says nothing."""
+    def _stated(self, places: Sequence[Mapping[str, Any]]) -> Row:
+        """What the nearest place that is not blank says of each field."""
+        found: Row = {}
         for place in places:
-            stated = place.get(key)
-            if not _blank(stated):
-                break
-        else:
-            return None
+            for key, value in place.items():
+                name = self.taxonomy.field_of_key.get(_fold(key))
+                if name and name not in found and not _blank(value):
+                    found[name] = value
+        return found
+
+    def _value(self, key: str, stated: Any) -> str:
+        """What the label states of a field, in the taxonomy's spelling."""
         value = None
         if isinstance(stated, str | int):
             known = self.taxonomy.fields[key]
@@ -190,23 +218,25 @@ class LabelReader:
                 value = text.strip()
         if value is None:
             raise Rejected("unknown_value", f"{key} {stated!r:.80}: add it to the taxonomy")
-        return value, None
+        return value
 
     def _filled(self, key: str, file: _File, photo: _Photo, quality: str) -> tuple[str | None, str | None]:
-        """A field's value by rule, and the rule."""
+        """A field's value by rule, and the rule; a part may wait for where its photo lies."""
         if key == "quality":
             return quality, "id"
         if key == "part":
-            if value := self._part_of_folders(context(file.locator)):
+            if value := self.part_of_folders(context(file.locator)):
                 return value, "zip"
             code = _PHOTO_NAME.match(photo.photo_id)
             if code and (value := self.taxonomy.fields["part"].spellings.get(code["part"])):
                 return value, "name"
         if self.taxonomy.fields[key].optional:
             return None, None
-        raise Rejected("missing_value", f"{key} is nowhere in the label")
+        if key == "part":
+            return None, "photo"
+        raise missing(key)
 
-    def _part_of_folders(self, folders: str) -> str | None:
+    def part_of_folders(self, folders: str) -> str | None:
         """The part that the last word of a zip's or a folder's name tells, innermost first."""
         if folders not in self._parts:
             spellings = self.taxonomy.fields["part"].spellings
@@ -219,8 +249,13 @@ class LabelReader:
 
     def _says_nothing(self, annotation: Any) -> bool:
         """Some photos with nothing to report say so by an annotation with their own id."""
-        category = _mapping(annotation).get("category_id")
+        category = _key(_mapping(annotation).get("category_id"))
         return _number(category) and category in self.taxonomy.negative_ids
+
+
+def missing(field: str) -> Rejected:
+    """A field that nothing tells."""
+    return Rejected("missing_value", f"{field} is nowhere in the label")
 
 
 def refusal(photo_id: str | None, locator: str, problem: Rejected) -> Row:
@@ -320,6 +355,9 @@ def _named(image: Mapping[str, Any]) -> str | None:
 
 
 def _key(value: Any) -> Any:
+    """An id that can be compared; digits are the number."""
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        return int(value)
     return value if isinstance(value, str | int | float) else None
 
 

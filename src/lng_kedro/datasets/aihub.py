@@ -15,7 +15,7 @@ class AIHubDataset(AbstractDataset[NoReturn, AIHubFolder]):
     """The folder of a downloaded raw dataset; read only.
 
     Example:
-        >>> AIHubDataset(filepath="data/01_raw/aihub").load().labels()
+        >>> AIHubDataset(filepath="data/01_raw/aihub").load().listing()
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:

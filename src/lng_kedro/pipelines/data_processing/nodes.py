@@ -25,7 +25,7 @@ from lng_kedro.plots import box_sizes
 from lng_kedro.prompts import chat_completion, chat_prompt
 from lng_kedro.quarantine import QUARANTINE, check_share, counted
 from lng_kedro.report import to_json
-from lng_kedro.taxonomy import BBOX, Taxonomy
+from lng_kedro.taxonomy import BBOX, LABEL, Taxonomy
 
 logger = logging.getLogger(__name__)
 
@@ -128,11 +128,12 @@ def process_photos(
     order = {str(pool): photo_ids for pool, photo_ids in drawn.groupby("pool")["photo_id"]}
     take = choose_all if params.shortfall == "take_all" else choose
     choice = take(order, pools, processor.look, params.near_duplicate_bits)
+    found = choice.found
     if params.shortfall == "error":
-        check_enough(pools, choice.found, choice.refused.values())
+        check_enough(pools, found, choice.refused.values())
     for pool in pools:
-        if choice.found[pool.name] < pool.needed:
-            logger.warning("Too few photos: %s", pool.missing(choice.found[pool.name]))
+        if found[pool.name] < pool.needed:
+            logger.warning("Too few photos: %s", pool.missing(found[pool.name]))
     locators = stated.loc[list(choice.refused), "photo"]
     refused = [problem.row(file) for problem, file in zip(choice.refused.values(), locators, strict=True)]
     quarantine = pd.DataFrame(refused, columns=QUARANTINE).sort_values("file", ignore_index=True)
@@ -211,9 +212,10 @@ def chat_samples(
         FileNotFoundError: a chosen photo is not in the folder.
     """
     of_photo: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in objects.to_dict("records"):
-        box = (row["x_min"], row["y_min"], row["x_max"], row["y_max"])
-        of_photo[row["photo_id"]].append({str(k): v for k, v in row.items()} | {BBOX: box})
+    sides = ["x_min", "y_min", "x_max", "y_max"]
+    for row in objects[["photo_id", *sides, LABEL, *taxonomy.field_names]].itertuples(index=False, name=None):
+        values = zip((LABEL, *taxonomy.field_names), row[5:], strict=True)
+        of_photo[row[0]].append({**dict(values), BBOX: row[1:5]})
     # GRPO asks for reasoning by its system prompt; the other two show the SFT prompt (section III.B).
     prompts = {name: chat_prompt(taxonomy, reasoning=name == "grpo") for name in SPLITS}
     rows = []

@@ -20,6 +20,11 @@ class _Schema(pa.DataFrameModel):
         coerce = True  # an empty column, or one read from CSV, has no type of its own
 
 
+_OWN = "photo_id|photo|label_file|photo_category_id|width|height|category_id|label|"
+_OWN += "x|y|w|h|box_source|clipped|filled"
+_FIELDS = f"^(?!(?:{_OWN})$).+$"
+
+
 class Manifest(_Schema):
     """One row an object of the raw dataset; one without label for a photo with nothing to report.
 
@@ -42,13 +47,9 @@ class Manifest(_Schema):
     h: Series[float] = pa.Field(gt=0, nullable=True)
     box_source: Series[str] = pa.Field(isin=BOX_SOURCES, nullable=True)
     clipped: Series[bool]
-    tank_type: Series[str] = pa.Field(nullable=True)
-    location: Series[str] = pa.Field(nullable=True)
-    sub_location: Series[str] = pa.Field(nullable=True)
-    part: Series[str] = pa.Field(nullable=True)
-    quality: Series[str] = pa.Field(nullable=True)
-    material: Series[str] = pa.Field(nullable=True)
     filled: Series[str]
+    # Whatever fields the taxonomy has: every other column.
+    fields: Series[str] | None = pa.Field(alias=_FIELDS, regex=True, nullable=True)
 
     @pa.dataframe_check(error="a box reaches outside its photo")
     def box_inside(cls, frame: pa.typing.DataFrame) -> Series[bool]:  # noqa: N805
