@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 import ray
+from joblib import Parallel, delayed
 from pydantic import TypeAdapter, ValidationError
 
 from lng_kedro import compute
@@ -127,6 +128,11 @@ class TestProcesses:
         with pytest.raises(ComputeStopped, match=r"was killed.*The same command goes on"):
             list(parallel_map(dies_at_seven, range(100), 100, processes(2), "Test"))
         assert list(parallel_map(late_if_first, range(4), 4, processes(2), "Test")) == [0, 1, 4, 9]
+
+    def test_joblib_itself_can_be_used_afterwards(self) -> None:
+        # It keeps one pool of processes, and found one that lacked what it needs.
+        list(parallel_map(late_if_first, range(4), 4, processes(2), "Test"))
+        assert Parallel(n_jobs=2)(delayed(late_if_first)(n) for n in range(4)) == [0, 1, 4, 9]
 
 
 class TestRay:

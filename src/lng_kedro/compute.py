@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Annotated, Any, Literal, TypeVar
 
 from joblib import cpu_count
-from joblib.externals.loky import get_reusable_executor
+from joblib.executor import get_memmapping_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from pydantic import BeforeValidator, Field, field_validator
 from tqdm import tqdm
@@ -127,7 +127,7 @@ def _on_processes(
     function: Callable[[In], Out], items: Iterable[In], total: int, workers: int
 ) -> Iterator[Out]:
     # joblib's own processes, without its Parallel, which works ahead however slowly results are taken.
-    pool = get_reusable_executor(max_workers=workers, initializer=_end_with, initargs=(os.getpid(),))
+    pool = get_memmapping_executor(workers, initializer=_end_with, initargs=(os.getpid(),))
     try:
         yield from _in_order(
             lambda chunk: pool.submit(_each, function, chunk),

@@ -738,6 +738,7 @@ class TestNodes:
 
     def test_a_sample_without_its_photo_is_an_error(self, taxonomy: Taxonomy, tmp_path: Path) -> None:
         split = pd.DataFrame([{"photo_id": "a", "split": "sft", "photo_label": None}])
-        objects = pd.DataFrame(columns=["photo_id"])
+        sides = ["x_min", "y_min", "x_max", "y_max"]
+        objects = pd.DataFrame(columns=["photo_id", "label", *sides, *taxonomy.field_names])
         with pytest.raises(FileNotFoundError, match=r"a\.jpg is missing: run data_processing again"):
             nodes.chat_samples(split, objects, PhotoFolder(tmp_path), taxonomy)
