@@ -23,6 +23,6 @@ def alike(hashes: Hashes, one: Hashes, near_bits: int) -> NDArray[np.intp]:
         near_bits: of 256.
     """
     # Most are told apart by their first 64 bits.
-    near = np.flatnonzero(np.bitwise_count(hashes[0] ^ one[0]) <= near_bits)
+    near: NDArray[np.intp] = np.flatnonzero(np.bitwise_count(hashes[0] ^ one[0]) <= near_bits)
     distance = np.bitwise_count(hashes[:, near] ^ one).sum(axis=0, dtype=np.uint16)
-    return near[distance <= near_bits]
+    return np.compress(distance <= near_bits, near)

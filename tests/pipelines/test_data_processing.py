@@ -378,6 +378,7 @@ LABELS = {
     "box": encoded(label(annotation(2502, None))),
     "box_degenerate": encoded(label(annotation(2502, (1, 1, 0, 9)))),
     "box_outside": encoded(label(annotation(2502), annotation(2502, (190, 1, 11, 9)))),
+    "contradiction": encoded(label(annotation(2502, attributes=ENGLISH | {"quality": "Good"}))),
     "empty": b"",
     "json": b"{",
     "missing_value": encoded(label(annotation(2502, attributes={"tank_type": "B", "location": "Inside"}))),
@@ -391,12 +392,13 @@ LABELS = {
 def write_unusable(root: Path) -> dict[str, str]:
     """Labels and archives that cannot be used; returns each file that is told of, and the reason."""
     files = {f"2502_14_{reason}.json": content for reason, content in LABELS.items()}
-    files["nonsense.json"] = encoded(label(annotation(2502)))
+    files["nonsense.json"] = files["2101_14_x.json"] = encoded(label(annotation(2502)))
     files |= {f"{Path(name).stem}.jpg": photo() for name in files}
     write(root / "Scratches", files | {"broken.zip": b"no zip"})
     write(root / "unsafe.zip", {"../2502_14_x.jpg": photo()})
     found = {f"Scratches/2502_14_{reason}.json": reason for reason in LABELS}
     found |= {"Scratches/nonsense.json": "file_name", "Scratches/broken.zip": "archive"}
+    found["Scratches/2101_14_x.json"] = "not_negative"
     return found | {"unsafe.zip!/../2502_14_x.jpg": "unsafe_path"}
 
 
