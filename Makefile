@@ -43,7 +43,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	@echo 'Making .venv, once: downloads of some 3 GB, most of them PyTorch; three minutes or more, 7 GB on disk.'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,baselines,viz,cluster,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,baselines,serve,viz,cluster,dev]'
 	touch $@
 
 # Beside the environment: on a CPU only tests can use it, and it would slow every start. Of what it depends on, the

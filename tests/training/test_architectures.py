@@ -35,13 +35,13 @@ def adapters(family_params, samples, photos, taxonomy, tmp_path_factory):
     """Folders of the adapters of both stages, and the figures of the second."""
     folder, notes = tmp_path_factory.mktemp("adapters"), Notes()
     params = sft_params(folder / "sft_work", epochs=1, reasoning_share=0.5)
-    model, _ = train_sft(samples, photos, taxonomy, family_params, params, Notes())
+    adapter, _ = train_sft(samples, photos, taxonomy, family_params, params, Notes())
     sft = AdapterDataset(filepath=str(folder / "sft"))
-    sft.save(model)
+    sft.save(adapter)
     params = grpo_params(folder / "grpo_work", hard_samples="resample_inject", max_completion_length=120)
-    model, _ = train_grpo(samples, photos, taxonomy, family_params, params, notes, sft.load())
+    adapter, _ = train_grpo(samples, photos, taxonomy, family_params, params, notes, sft.load())
     second = AdapterDataset(filepath=str(folder / "grpo"))
-    second.save(model)
+    second.save(adapter)
     return sft.load(), second.load(), notes.steps[0][1]
 
 

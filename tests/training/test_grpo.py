@@ -36,17 +36,17 @@ def grpo_params(work_dir, **changes):
 def sft_adapter(samples, photos, taxonomy, vlm_params, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sft")
     params = sft_params(folder / "work", epochs=1, reasoning_share=1.0)
-    model, _ = train_sft(samples, photos, taxonomy, vlm_params, params, Notes())
+    adapter, _ = train_sft(samples, photos, taxonomy, vlm_params, params, Notes())
     dataset = AdapterDataset(filepath=str(folder / "adapter"))
-    dataset.save(model)
+    dataset.save(adapter)
     return dataset.load()
 
 
 def test_goes_on_from_the_sft_adapter(sft_adapter, samples, photos, taxonomy, vlm_params, tmp_path):
     params = grpo_params(tmp_path / "work")
-    model, history = train_grpo(samples, photos, taxonomy, vlm_params, params, Notes(), sft_adapter)
+    adapter, history = train_grpo(samples, photos, taxonomy, vlm_params, params, Notes(), sft_adapter)
     assert history["kl"].iloc[0] == pytest.approx(0.0, abs=1e-6), "the policy does not start at the reference"
-    AdapterDataset(filepath=str(tmp_path / "adapter")).save(model)
+    AdapterDataset(filepath=str(tmp_path / "adapter")).save(adapter)
     before = load_file(sft_adapter / "adapter_model.safetensors")
     after = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     assert before.keys() == after.keys(), "another adapter than the trained one was stored"
@@ -83,8 +83,8 @@ def test_a_run_that_was_cut_off_goes_on_with_its_own_policy(
     def weights(work_dir, notes):
         length = 120 if remedy == "resample_inject" else 40
         params = grpo_params(work_dir, epochs=1, hard_samples=remedy, max_completion_length=length)
-        model, _ = train_grpo(samples, photos, taxonomy, vlm_params, params, notes, sft_adapter)
-        AdapterDataset(filepath=str(work_dir / "adapter")).save(model)
+        adapter, _ = train_grpo(samples, photos, taxonomy, vlm_params, params, notes, sft_adapter)
+        AdapterDataset(filepath=str(work_dir / "adapter")).save(adapter)
         return load_file(work_dir / "adapter" / "adapter_model.safetensors")
 
     unbroken = weights(tmp_path / "unbroken", Notes())

@@ -112,11 +112,13 @@ def test_with_one_candidate_of_its_own_the_policy_learns_from_the_truth_alone(
     params = grpo_params(
         tmp_path, hard_samples="resample_inject", num_generations=2, beta=0.0, max_completion_length=120
     )
-    model, history = grpo.train_grpo(samples, photos, taxonomy, vlm_params, params, notes, None)
+    adapter, history = grpo.train_grpo(samples, photos, taxonomy, vlm_params, params, notes, None)
     assert all("shortfall" in values for step, values in notes.steps if "loss" in values)
     assert history["reward"].notna().all()
     # They start at nought, and stay there without a gradient.
-    assert any(weight.abs().sum() > 0 for name, weight in model.named_parameters() if "lora_B" in name)
+    assert any(
+        weight.abs().sum() > 0 for name, weight in adapter.model.named_parameters() if "lora_B" in name
+    )
 
 
 @pytest.fixture

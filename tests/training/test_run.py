@@ -30,8 +30,8 @@ def train(samples, photos, taxonomy, vlm_params, tmp_path):
     def train(name="work", at_step=lambda step: None, photos=photos, **changes):
         notes = Notes(at_step)
         params = sft_params(tmp_path / name, **changes)
-        model, _ = train_sft(samples, photos, taxonomy, vlm_params, params, notes)
-        return weights(model, tmp_path / f"{name}_adapter"), notes.steps
+        adapter, _ = train_sft(samples, photos, taxonomy, vlm_params, params, notes)
+        return weights(adapter, tmp_path / f"{name}_adapter"), notes.steps
 
     return train
 

@@ -42,7 +42,7 @@ def weights(model, path):
 def trained(samples, photos, taxonomy, vlm_params, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sft")
     notes = Notes()
-    model, history = train_sft(
+    adapter, history = train_sft(
         samples,
         photos,
         taxonomy,
@@ -50,7 +50,7 @@ def trained(samples, photos, taxonomy, vlm_params, tmp_path_factory):
         sft_params(folder / "work"),
         notes,
     )
-    return weights(model, folder / "adapter"), history, notes.steps, folder
+    return weights(adapter, folder / "adapter"), history, notes.steps, folder
 
 
 def test_loss_falls_and_is_told(trained):
@@ -76,8 +76,8 @@ def test_adapter_loads_by_plain_peft_and_changes_the_model(trained, vlm_params, 
 
 
 def test_same_seed_gives_the_same_bytes(trained, samples, photos, taxonomy, vlm_params, tmp_path):
-    model, _ = train_sft(samples, photos, taxonomy, vlm_params, sft_params(tmp_path / "work"), Notes())
-    again = weights(model, tmp_path / "adapter")
+    adapter, _ = train_sft(samples, photos, taxonomy, vlm_params, sft_params(tmp_path / "work"), Notes())
+    again = weights(adapter, tmp_path / "adapter")
     assert all(torch.equal(again[name], tensor) for name, tensor in trained[0].items())
 
 
@@ -95,17 +95,17 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_the_same(
     with pytest.raises(PowerCut):
         train_sft(samples, photos, taxonomy, vlm_params, params, Notes(cut))
     notes = Notes()
-    model, _ = train_sft(samples, photos, taxonomy, vlm_params, params, notes)
+    adapter, _ = train_sft(samples, photos, taxonomy, vlm_params, params, notes)
     assert notes.steps[0][0] == 3, "it began anew"
-    resumed = weights(model, tmp_path / "adapter")
+    resumed = weights(adapter, tmp_path / "adapter")
     assert all(torch.equal(resumed[name], tensor) for name, tensor in trained[0].items())
 
 
 def test_a_finished_run_is_not_trained_again(trained, samples, photos, taxonomy, vlm_params, tmp_path):
     """Its checkpoints stay, in case its adapter could not be stored."""
     _, history, _, folder = trained
-    model, again = train_sft(samples, photos, taxonomy, vlm_params, sft_params(folder / "work"), Notes())
-    stored = weights(model, tmp_path / "adapter")
+    adapter, again = train_sft(samples, photos, taxonomy, vlm_params, sft_params(folder / "work"), Notes())
+    stored = weights(adapter, tmp_path / "adapter")
     assert all(torch.equal(stored[name], tensor) for name, tensor in trained[0].items())
     assert again["loss"].dropna().tolist() == history["loss"].dropna().tolist()
 

@@ -68,14 +68,14 @@ def train(folder: Path) -> None:
         vlm, work = VlmParams(**values), folder / name
         notes = Notes()
         params = SftParams(**given["sft_params"] | {"work_dir": work / "sft_work"})
-        model, _ = train_sft(*data, taxonomy, vlm, params, notes)
+        adapter, _ = train_sft(*data, taxonomy, vlm, params, notes)
         (work / "sft.json").write_text(json.dumps(notes.steps))
-        model.save_pretrained(work / "sft", selected_adapters=["default"])
+        adapter.save_pretrained(work / "sft", selected_adapters=["default"])
         notes = Notes()
         params = GrpoParams(**given["grpo_params"] | {"work_dir": work / "grpo_work"})
-        model, _ = train_grpo(*data, taxonomy, vlm, params, notes, work / "sft")
+        adapter, _ = train_grpo(*data, taxonomy, vlm, params, notes, work / "sft")
         (work / "grpo.json").write_text(json.dumps(notes.steps))
-        model.save_pretrained(work / "grpo", selected_adapters=["default"])
+        adapter.save_pretrained(work / "grpo", selected_adapters=["default"])
 
 
 if __name__ == "__main__":

@@ -43,9 +43,9 @@ def train_both(folder, samples, photos, taxonomy, models, *flags, bf16=False):
         plain = folder / "plain" / family
         data = samples, photos, taxonomy, with_spec(model_params, backend="transformers")
         notes = Notes()
-        model, _ = train_sft(*data, sft.model_copy(update={"work_dir": plain / "sft_work"}), notes)
+        adapter, _ = train_sft(*data, sft.model_copy(update={"work_dir": plain / "sft_work"}), notes)
         (plain / "sft.json").write_text(json.dumps(notes.steps))
-        model.save_pretrained(plain / "sft")
+        adapter.save_pretrained(plain / "sft")
         (folder / family).mkdir()
         notes = Notes()
         train_grpo(*data, grpo.model_copy(update={"work_dir": plain / "grpo_work"}), notes, plain / "sft")

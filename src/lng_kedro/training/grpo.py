@@ -15,6 +15,8 @@ from lng_kedro.training.memory import check_gpu
 from lng_kedro.training.order import SimilarLengths
 from lng_kedro.training.params import GrpoParams
 from lng_kedro.training.run import Tracker, check_arguments, fit, last_checkpoint, run_folder
+from lng_kedro.vlm.adapter import Adapter, learned_from
+from lng_kedro.vlm.dialogue import Dialogue
 from lng_kedro.vlm.load import Vlm, load_vlm
 from lng_kedro.vlm.photos_once import encode_photos_once
 from lng_kedro.vlm.spec import VlmParams
@@ -28,7 +30,7 @@ def train_grpo(
     params: GrpoParams,
     tracker: Tracker,
     adapter: Path | None,
-) -> tuple[Any, pd.DataFrame]:
+) -> tuple[Adapter, pd.DataFrame]:
     """Trains the SFT adapter further, or a new one (the ablation of Table III).
 
     Args:
@@ -42,7 +44,7 @@ def train_grpo(
         adapter: folder of the SFT adapter, or None to start from the base model.
 
     Returns:
-        The `PeftModel`, and one row a logged step.
+        The adapter, and one row a logged step.
     """
     folder = run_folder(
         params.work_dir / ("from_sft" if adapter else "from_base"),
@@ -98,7 +100,9 @@ def train_grpo(
         **remedy,
     )
     check_arguments(arguments, trainer.args)
-    return trainer.model, fit(trainer, folder, tracker, "GRPO")
+    history = fit(trainer, folder, tracker, "GRPO")
+    seen = learned_from(adapter).union(samples["photo_id"])
+    return Adapter(trainer.model, Dialogue(taxonomy=taxonomy, frame=vlm.frame, reasoning=True), seen), history
 
 
 def _settings(params: GrpoParams, vlm: Vlm, rewards: list[str]) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Stage one: supervised fine-tuning (paper, section III.C.1)."""
 
-from typing import Any
-
 import pandas as pd
 
 from lng_kedro.imaging import PhotoFolder
@@ -12,6 +10,8 @@ from lng_kedro.training.memory import check_gpu
 from lng_kedro.training.order import SimilarLengths
 from lng_kedro.training.params import SftParams
 from lng_kedro.training.run import Tracker, check_arguments, fit, last_checkpoint, run_folder
+from lng_kedro.vlm.adapter import Adapter
+from lng_kedro.vlm.dialogue import Dialogue
 from lng_kedro.vlm.load import load_vlm
 from lng_kedro.vlm.photos_once import encode_photos_once
 from lng_kedro.vlm.spec import VlmParams
@@ -24,7 +24,7 @@ def train_sft(
     vlm_params: VlmParams,
     params: SftParams,
     tracker: Tracker,
-) -> tuple[Any, pd.DataFrame]:
+) -> tuple[Adapter, pd.DataFrame]:
     """Trains a new adapter on the base model.
 
     Args:
@@ -36,7 +36,7 @@ def train_sft(
         tracker: is told each step's figures.
 
     Returns:
-        The `PeftModel`, and one row a logged step.
+        The adapter, and one row a logged step.
     """
     folder = run_folder(
         params.work_dir,
@@ -80,4 +80,7 @@ def train_sft(
         order=SimilarLengths(lengths, params.samples_per_step, params.seed),
     )
     check_arguments(arguments, trainer.args)
-    return trainer.model, fit(trainer, folder, tracker, "SFT")
+    history = fit(trainer, folder, tracker, "SFT")
+    return Adapter(
+        trainer.model, Dialogue(taxonomy=taxonomy, frame=vlm.frame, reasoning=False), samples["photo_id"]
+    ), history

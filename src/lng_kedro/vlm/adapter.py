@@ -1,4 +1,4 @@
-"""A trained adapter, and the photos that it learned from: nobody may test it on them."""
+"""A trained adapter, how it is spoken with, and the photos that it learned from."""
 
 import json
 from collections.abc import Iterable
@@ -7,7 +7,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from lng_kedro.vlm.dialogue import Dialogue
+
 LEARNED_FROM = "learned_from.json"
+DIALOGUE = "dialogue.json"
 
 
 @dataclass(frozen=True)
@@ -16,16 +19,34 @@ class Adapter:
 
     Attributes:
         model: a `PeftModel`.
+        dialogue: how it was spoken with.
         learned_from: ids of the photos that it was trained on, in all of its stages.
     """
 
     model: Any
+    dialogue: Dialogue
     learned_from: Iterable[str]
 
     def save_pretrained(self, folder: str, **how: Any) -> None:
-        """Writes the adapter as PEFT does, and its photos beside it."""
+        """Writes the adapter as PEFT does, and beside it what is needed to use it and to test it."""
         self.model.save_pretrained(folder, **how)
+        Path(folder, DIALOGUE).write_text(self.dialogue.model_dump_json(indent=1), encoding="utf-8")
         Path(folder, LEARNED_FROM).write_text(json.dumps(sorted(self.learned_from)), encoding="utf-8")
+
+
+def stored_dialogue(folder: Path) -> Dialogue:
+    """How a stored adapter is spoken with.
+
+    Raises:
+        ValueError: nothing says it, or not so that it can be understood.
+    """
+    file = folder / DIALOGUE
+    try:
+        return Dialogue.model_validate_json(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"{file} is missing: it says how the adapter is asked. Train it again.") from error
+    except ValueError as error:
+        raise ValueError(f"{file} does not say how the adapter is asked: {error}") from error
 
 
 def learned_from(folder: Path | None) -> set[str]:

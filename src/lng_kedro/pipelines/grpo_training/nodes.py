@@ -9,7 +9,7 @@ from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.tracking import track_stage
 from lng_kedro.training.grpo import train_grpo
 from lng_kedro.training.params import GrpoParams
-from lng_kedro.vlm.adapter import Adapter, learned_from
+from lng_kedro.vlm.adapter import Adapter
 from lng_kedro.vlm.spec import VlmParams
 
 
@@ -23,8 +23,7 @@ def grpo(
 ) -> tuple[Adapter, pd.DataFrame]:
     """Trains the SFT adapter further; MLflow is told under ``grpo``."""
     tracker = track_stage("grpo", samples, photos, vlm, params)
-    model, history = train_grpo(samples, photos, taxonomy, vlm, params, tracker, adapter)
-    return Adapter(model, learned_from(adapter).union(samples["photo_id"])), history
+    return train_grpo(samples, photos, taxonomy, vlm, params, tracker, adapter)
 
 
 def grpo_only(
@@ -32,5 +31,4 @@ def grpo_only(
 ) -> tuple[Adapter, pd.DataFrame]:
     """Trains a new adapter by GRPO alone; MLflow is told under ``grpo_only``."""
     tracker = track_stage("grpo_only", samples, photos, vlm, params)
-    model, history = train_grpo(samples, photos, taxonomy, vlm, params, tracker, None)
-    return Adapter(model, samples["photo_id"]), history
+    return train_grpo(samples, photos, taxonomy, vlm, params, tracker, None)

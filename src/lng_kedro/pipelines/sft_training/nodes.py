@@ -16,5 +16,4 @@ def sft(
 ) -> tuple[Adapter, pd.DataFrame]:
     """Fine-tunes a new adapter; MLflow is told under ``sft``."""
     tracker = track_stage("sft", samples, photos, vlm, params)
-    model, history = train_sft(samples, photos, taxonomy, vlm, params, tracker)
-    return Adapter(model, samples["photo_id"]), history
+    return train_sft(samples, photos, taxonomy, vlm, params, tracker)

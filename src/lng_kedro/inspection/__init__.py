@@ -1,0 +1,1 @@
+"""Reports about new photos: what the factory uses."""
