@@ -1,5 +1,6 @@
 """Batched generation of reports, with a confidence for each object."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from lng_kedro.prompts import Message
 from lng_kedro.report import confidence_spans
 from lng_kedro.vlm.constraint import Constraint
 from lng_kedro.vlm.load import Vlm
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,22 @@ def generate_answers(
         length = constraint.max_new_tokens
         raise ValueError(f"the constraint is for answers of {length} tokens, not of {max_new_tokens}")
     text = vlm.processor.apply_chat_template(with_photo(prompt), tokenize=False, add_generation_prompt=True)
+    cramped = 0
     for start in tqdm(range(0, len(photos), batch_size), desc="Answers", unit="batch"):
         batch = [load() for load in photos[start : start + batch_size]]
-        yield from _answer_batch(vlm, text, batch, max_new_tokens, constraint)
+        mask = constraint.processor() if constraint else None
+        yield from _answer_batch(vlm, text, batch, max_new_tokens, mask)
+        cramped += len(mask.cramped) if mask else 0
+    if cramped:
+        logger.warning(
+            "%d of %d answers are shorter than the model would have them: there is room for %d tokens",
+            cramped,
+            len(photos),
+            max_new_tokens,
+        )
 
 
-def _answer_batch(
-    vlm: Vlm, text: str, photos: list[Image], max_new_tokens: int, constraint: Constraint | None
-) -> list[Answer]:
+def _answer_batch(vlm: Vlm, text: str, photos: list[Image], max_new_tokens: int, mask: Any) -> list[Answer]:
     import torch
 
     inputs = vlm.processor(
@@ -88,7 +99,7 @@ def _answer_batch(
             max_new_tokens=max_new_tokens,
             do_sample=False,
             suppress_tokens=list(vlm.barred_ids),
-            logits_processor=[recorder, *([constraint.processor()] if constraint else [])],
+            logits_processor=[recorder, *([mask] if mask else [])],
         )
     recorder.see(sequences)
     tokens = sequences[:, recorder.prompt_length :].tolist()
