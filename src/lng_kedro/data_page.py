@@ -94,6 +94,7 @@ def render_data_page(
     return render_html(
         "data_page.html",
         ["page.css", "data_page.css"],
+        corrected=summary.corrections(tables),
         n=_totals(tables, of_photo, split_counts),
         splits=list(dict.fromkeys(counts["split"])),
         rows=_count_rows(counts, labels),

@@ -12,6 +12,7 @@ from lng_kedro.geometry import PROCESSED_SIZE
 from lng_kedro.likeness import alike, hashes_of
 from lng_kedro.metrics import SIZES
 from lng_kedro.quarantine import LEFT_OUT, REASONS
+from lng_kedro.reviewed import REVIEWED, corrected
 from lng_kedro.taxonomy import Taxonomy
 
 NOTHING = "nothing to report"
@@ -66,6 +67,38 @@ class Duplicates(NamedTuple):
     photos: int
     largest: int
     across: int
+
+
+class Corrected(NamedTuple):
+    """What became of the photos that people corrected.
+
+    Attributes:
+        photos: of the manifest.
+        chosen: split -> photos.
+        left_out: photos that are in no split.
+        without_place: those of them for which training has no place.
+        files: of theirs that were put into quarantine when labels were read.
+    """
+
+    photos: int
+    chosen: dict[str, int]
+    left_out: int
+    without_place: int
+    files: int
+
+
+def corrections(tables: Tables) -> Corrected:
+    """What became of the photos that people corrected."""
+    mine = corrected(tables.manifest)
+    chosen = tables.split["split"][tables.split["photo_id"].isin(mine)]
+    bad = wrong(tables.label_quarantine)["file"]
+    return Corrected(
+        photos=len(mine),
+        chosen={str(split): int((chosen == split).sum()) for split in ("sft", "grpo", "test")},
+        left_out=len(mine) - len(chosen),
+        without_place=int((tables.photo_quarantine["reason"] == "no_place").sum()),
+        files=bad[bad.str.startswith(REVIEWED)].nunique(),
+    )
 
 
 def counts(split_counts: pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:

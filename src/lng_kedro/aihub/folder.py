@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 
 from lng_kedro.quarantine import Rejected
+from lng_kedro.reviewed import REVIEWED
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
 OTHER_PHOTO_SUFFIXES = (".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".avif")
@@ -55,6 +57,12 @@ class Listing:
         """Takes note of a file that cannot be used."""
         self.problems.append(Rejected(reason, detail).row(file))
 
+    def put_first(self, other: "Listing") -> None:
+        """Takes in, before its own files, those of the corrected photos, by their locators here."""
+        self.photos = [REVIEWED + locator for locator in other.photos] + self.photos
+        self.labels = [REVIEWED + locator for locator in other.labels] + self.labels
+        self.problems = [row | {"file": REVIEWED + row["file"]} for row in other.problems] + self.problems
+
     def sort(self) -> "Listing":
         """Orders everything by name, the same whichever form of Unicode a file system gives."""
         for locators in (self.photos, self.labels):
@@ -69,13 +77,23 @@ class AIHubFolder:
 
     A file is named by its locator: its path below `root`, with ``archive.zip!/member`` for what lies
     inside a zip. Zips are never unpacked. Links to folders are followed, each folder is visited once.
+
+    Attributes:
+        root: the folder.
+        reviewed: another one, of corrected photos; their locators begin with `REVIEWED`.
     """
 
     root: Path
+    reviewed: Path | None = None
 
     def listing(self) -> Listing:
-        """Everything that the folder holds; hidden files and other kinds of files are passed over."""
+        """Everything that the folder holds, corrected photos first, nothing where there is no folder.
+
+        Hidden files and other kinds of files are passed over.
+        """
         listing = Listing()
+        if not self.root.is_dir():
+            return listing
         for path in self._files(listing):
             if path.lower().endswith(".zip"):
                 self._list_zip(path, listing)
@@ -83,7 +101,21 @@ class AIHubFolder:
                 listing.refuse("archive", "put its parts together, or unpack it", path)
             else:
                 listing.add(path)
-        return listing.sort()
+        listing.sort()
+        if self.reviewed:
+            listing.put_first(AIHubFolder(self.reviewed).listing())
+        return listing
+
+    def state(self) -> str | None:
+        """Stands for the names of all its files and what its label files say; None where there is none."""
+        listing = self.listing()
+        if listing == Listing():
+            return None
+        digest = sha256(repr(listing).encode())
+        for label in listing.labels:
+            with suppress(Rejected):
+                digest.update(sha256(self.read(label)).digest())
+        return f"{len(listing.photos)} photos ({digest.hexdigest()[:12]})"
 
     def read(self, locator: str) -> bytes:
         """The bytes of one file.
@@ -121,8 +153,11 @@ class AIHubFolder:
             return f"{info.CRC:08x}-{info.file_size}"
 
     def _place(self, locator: str) -> tuple[Path, str]:
+        root = self.root
+        if self.reviewed and locator.startswith(REVIEWED):
+            root, locator = self.reviewed, locator.removeprefix(REVIEWED)
         outer, *member = _IN_ZIP.split(locator, maxsplit=1)
-        return self.root / outer, "".join(member)
+        return root / outer, "".join(member)
 
     def _files(self, listing: Listing) -> Iterator[str]:
         """Paths below the root. A link back to a folder that was visited is no second visit."""

@@ -1,7 +1,7 @@
 """Kedro datasets of this project."""
 
 from lng_kedro.datasets.adapter import AdapterDataset
-from lng_kedro.datasets.aihub import AIHubDataset, RenderedAIHubDataset
+from lng_kedro.datasets.aihub import AIHubDataset, RenderedAIHubDataset, ReviewedDataset
 from lng_kedro.datasets.checkpoint import CheckpointDataset
 from lng_kedro.datasets.detector import DetectorDataset
 from lng_kedro.datasets.photos import PhotoFolderDataset, PhotoJournalDataset
@@ -16,6 +16,7 @@ __all__ = [
     "PhotoFolderDataset",
     "PhotoJournalDataset",
     "RenderedAIHubDataset",
+    "ReviewedDataset",
     "StoredResultsDataset",
     "TaxonomyDataset",
 ]

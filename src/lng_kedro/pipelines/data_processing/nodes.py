@@ -3,6 +3,7 @@
 import json
 import logging
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,7 @@ from lng_kedro.aihub.folder import AIHubFolder
 from lng_kedro.aihub.index import index_labels
 from lng_kedro.aihub.labels import LabelReader
 from lng_kedro.aihub.photos import PhotoProcessor, PhotoSettings
-from lng_kedro.aihub.split import SPLITS, Pool, check_enough, draw, pools_of
+from lng_kedro.aihub.split import SPLITS, Pool, check_enough, draw, pools_of, usable
 from lng_kedro.coco import coco_truth
 from lng_kedro.data_page import DataPageParams, render_data_page
 from lng_kedro.data_summary import Tables
@@ -25,15 +26,21 @@ from lng_kedro.plots import box_sizes
 from lng_kedro.prompts import chat_completion, chat_prompt
 from lng_kedro.quarantine import QUARANTINE, check_share, counted
 from lng_kedro.report import to_json
+from lng_kedro.reviewed import corrected
 from lng_kedro.taxonomy import BBOX, LABEL, Taxonomy
 
 logger = logging.getLogger(__name__)
 
 
 def read_labels(
-    raw: AIHubFolder, taxonomy: Taxonomy, params: DataProcessingParams
+    raw: AIHubFolder, taxonomy: Taxonomy, params: DataProcessingParams, reviewed: AIHubFolder | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame, MadeWith]:
-    """Reads every label file: the manifest, the quarantine of what cannot be used, and what decided both."""
+    """Reads every label file: the manifest, the quarantine of what cannot be used, and what decided both.
+
+    `reviewed` holds photos that people corrected.
+    """
+    if reviewed:
+        raw = replace(raw, reviewed=reviewed.root)
     reader = LabelReader(taxonomy, params.boxless == "skip", params.clip_boxes)
     manifest, quarantine = index_labels(raw, reader, params.compute)
     filled = data_summary.filled({"manifest": manifest}).itertuples(index=False)
@@ -45,11 +52,17 @@ def read_labels(
         manifest["clipped"].sum(),
         counted(Counter(quarantine["reason"])),
     )
-    return manifest, quarantine, params.made_with()
+    if reviewed:
+        logger.info("%d of these photos were corrected (%s).", len(corrected(manifest)), reviewed.root)
+    return manifest, quarantine, params.made_with(_state(reviewed))
 
 
 def taxonomy_of_data(
-    taxonomy: Taxonomy, manifest: pd.DataFrame, quarantine: pd.DataFrame, params: DataProcessingParams
+    taxonomy: Taxonomy,
+    manifest: pd.DataFrame,
+    quarantine: pd.DataFrame,
+    params: DataProcessingParams,
+    reviewed: AIHubFolder | None = None,
 ) -> tuple[Taxonomy, MadeWith]:
     """The taxonomy of this run: values that only its data hold, optional fields that it asks for.
 
@@ -70,7 +83,7 @@ def taxonomy_of_data(
             raise ValueError(f"optional_fields: {lacking} of {len(objects)} objects have no '{name}'")
     names = [n for n, f in taxonomy.fields.items() if not f.optional or n in params.optional_fields]
     grown = taxonomy.with_data_values({name: objects[name].unique() for name in names})
-    return grown, params.made_with()
+    return grown, params.made_with(_state(reviewed))
 
 
 def draw_photos(
@@ -79,27 +92,30 @@ def draw_photos(
     taxonomy: Taxonomy,
     manifest_made_with: MadeWith,
     taxonomy_made_with: MadeWith,
+    reviewed: AIHubFolder,
     params: DataProcessingParams,
 ) -> tuple[pd.DataFrame, MadeWith]:
-    """The order in which the photos of each pool are taken.
+    """The order in which the photos of each pool are taken, corrected ones first.
 
     Raises:
         ValueError: too many files are bad, which ended the run that read them already; what was read before
             was read with other parameters; or some label has too few photos, and `shortfall` is `error`.
     """
-    params.check_made_with(manifest_made_with, "ingest")
-    params.check_made_with(taxonomy_made_with, "ingest")
+    state = _state(reviewed)
+    params.check_made_with(manifest_made_with, "ingest", state)
+    params.check_made_with(taxonomy_made_with, "ingest", state)
     _check_rejected(manifest, quarantine, params.max_rejected_share)
     pools = _pools(taxonomy, params)
-    drawn = draw(manifest, pools, params.seed)
-    found = drawn["pool"].value_counts()
+    mine = corrected(manifest)
+    drawn = draw(manifest, pools, params.seed, mine)
     if params.shortfall == "error":
-        check_enough(pools, {str(pool): int(n) for pool, n in found.items()})
-    return drawn, params.made_with()
+        check_enough(pools, usable(drawn, pools, mine))
+    return drawn, params.made_with(state)
 
 
 def process_photos(
     raw: AIHubFolder,
+    reviewed: AIHubFolder,
     manifest: pd.DataFrame,
     drawn: pd.DataFrame,
     draw_made_with: MadeWith,
@@ -117,27 +133,33 @@ def process_photos(
         ValueError: too many photos cannot be used, or too few can and `shortfall` is `error`; or the draw was
             made of another manifest or with other parameters.
     """
-    params.check_made_with(draw_made_with, "split")
+    state = _state(reviewed)
+    params.check_made_with(draw_made_with, "split", state)
     pools = _pools(taxonomy, params)
     columns = ["photo_id", "photo", "width", "height"]
     stated = manifest[columns].drop_duplicates("photo_id").set_index("photo_id")
     gone = stated.index.get_indexer(pd.Index(drawn["photo_id"])) < 0
     _check_not_older("draw", drawn.loc[gone, "photo_id"])
     settings = PhotoSettings(PROCESSED_SIZE, params.jpeg_quality, params.max_pixels)
-    processor = PhotoProcessor(raw, stated, journal, settings, params.compute, params.max_rejected_share)
+    both = replace(raw, reviewed=reviewed.root)
+    processor = PhotoProcessor(both, stated, journal, settings, params.compute, params.max_rejected_share)
     order = {str(pool): photo_ids for pool, photo_ids in drawn.groupby("pool")["photo_id"]}
     take = choose_all if params.shortfall == "take_all" else choose
-    choice = take(order, pools, processor.look, params.near_duplicate_bits)
+    mine = frozenset(corrected(manifest))
+    choice = take(order, pools, processor.look, params.near_duplicate_bits, mine)
     found = choice.found
     if params.shortfall == "error":
         check_enough(pools, found, choice.refused.values())
     for pool in pools:
         if found[pool.name] < pool.needed:
             logger.warning("Too few photos: %s", pool.missing(found[pool.name]))
+    without_place = Counter(p.detail for p in choice.refused.values() if p.reason == "no_place")
+    for detail, number in without_place.items():
+        logger.warning("%d corrected photos have no place: %s", number, detail)
     locators = stated.loc[list(choice.refused), "photo"]
     refused = [problem.row(file) for problem, file in zip(choice.refused.values(), locators, strict=True)]
     quarantine = pd.DataFrame(refused, columns=QUARANTINE).sort_values("file", ignore_index=True)
-    return journal.folder, choice.table(), quarantine, params.made_with()
+    return journal.folder, choice.table(), quarantine, params.made_with(state)
 
 
 def split_counts(
@@ -173,7 +195,11 @@ def split_counts(
 
 
 def corner_boxes(
-    manifest: pd.DataFrame, split: pd.DataFrame, split_made_with: MadeWith, params: DataProcessingParams
+    manifest: pd.DataFrame,
+    split: pd.DataFrame,
+    split_made_with: MadeWith,
+    reviewed: AIHubFolder,
+    params: DataProcessingParams,
 ) -> pd.DataFrame:
     """Objects of the chosen photos with corners in the processed frame, eqs (1)-(4).
 
@@ -184,7 +210,7 @@ def corner_boxes(
         ValueError: the split was made of another manifest or with other parameters. A photo of a defect
             without its object would teach that there is nothing to report.
     """
-    params.check_made_with(split_made_with, "images")
+    params.check_made_with(split_made_with, "images", _state(reviewed))
     facts = ["photo_id", "split", "stored_width", "stored_height", "orientation"]
     objects = manifest[manifest["label"].notna()].merge(split[facts], on="photo_id")
     known = split["photo_id"].isin(manifest["photo_id"])
@@ -270,6 +296,7 @@ def data_page(
     taxonomy: Taxonomy,
     split_counts: pd.DataFrame,
     split_made_with: MadeWith,
+    reviewed: AIHubFolder,
     params: DataProcessingParams,
     page: DataPageParams,
 ) -> str:
@@ -278,9 +305,13 @@ def data_page(
     Raises:
         ValueError: the split was made with other parameters.
     """
-    params.check_made_with(split_made_with, "images")
+    params.check_made_with(split_made_with, "images", _state(reviewed))
     tables = Tables(manifest, split, objects, label_quarantine, photo_quarantine)
     return render_data_page(tables, photos, taxonomy, split_counts, split_made_with, page)
+
+
+def _state(reviewed: AIHubFolder | None) -> str | None:
+    return reviewed.state() if reviewed else None
 
 
 def _pools(taxonomy: Taxonomy, params: DataProcessingParams) -> list[Pool]:
