@@ -21,13 +21,14 @@ from PIL import ExifTags, Image
 from lng_kedro.aihub.folder import AIHubFolder, stem
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.pipelines.data_processing import nodes
-from lng_kedro.pipelines.data_processing.params import DECIDE, DataProcessingParams
+from lng_kedro.pipelines.data_processing.params import DECIDE, REVIEWED_DIGEST, DataProcessingParams
 from lng_kedro.prompts import user_prompt
 from lng_kedro.quarantine import REASONS
 from lng_kedro.report import parse_report
 from lng_kedro.taxonomy import Taxonomy, load_taxonomy
 from tests.project import ROOT, copy_project, mlflow_runs, prepare_store, session
 from tests.raw import ENGLISH, annotation, encoded, label, photo, scene, write
+from tests.reviewed import correct
 
 SIZES = ((192, 108), (120, 160), (100, 100))
 SETTINGS = {
@@ -449,6 +450,7 @@ class TestOtherParameters:
 
     def test_each_one_decides_something_or_changes_nothing(self) -> None:
         names = [name for part in DECIDE.values() for name in part]
+        names.remove(REVIEWED_DIGEST)
         assert sorted([*names, "max_rejected_share", "compute"]) == sorted(DataProcessingParams.model_fields)
 
     def test_those_that_change_nothing_may_differ(self, project: Path, raw_dir: Path, copy: Path) -> None:
@@ -470,6 +472,14 @@ class TestEveryReason:
         root = tmp_path_factory.mktemp("broken") / "raw"
         names = write_broken(root, taxonomy)
         write_unusable(root)
+        # Training takes one photo of a good cut.
+        for k in range(2):
+            correct(
+                root.with_name("raw-data") / "01_raw/reviewed",
+                scene(30 + k),
+                (200, 100),
+                (5101, (1, 1, 9, 9), {}),
+            )
         return names, process(project, root, max_rejected_share=1.0, max_pixels=400_000, boxless="skip")
 
     def test_labels_row_by_row(self, broken: tuple[dict[str, str], Path], tmp_path: Path) -> None:
@@ -497,7 +507,8 @@ class TestEveryReason:
         also = pd.read_csv(data_dir / "04_feature/photo_quarantine.csv")
         assert {*told["reason"], *also["reason"]} == set(REASONS)
         kept = set(pd.read_parquet(data_dir / "02_intermediate/manifest.parquet")["photo_id"])
-        photos = {stem(photo) for photo in AIHubFolder(data_dir.with_name("raw")).listing().photos}
+        raw = AIHubFolder(data_dir.with_name("raw"), data_dir / "01_raw/reviewed")
+        photos = {stem(photo) for photo in raw.listing().photos}
         left_out = set(told["file"].map(stem)) & photos
         assert kept | left_out == photos
         assert kept & left_out == set()
@@ -508,6 +519,8 @@ class TestEveryReason:
         of_name, data_dir = broken
         quarantine = pd.read_csv(data_dir / "04_feature/photo_quarantine.csv")
         found = dict(zip(quarantine["file"], quarantine["reason"], strict=True))
+        (corrected,) = (file for file in found if file.startswith("reviewed://5101_12_"))
+        assert found.pop(corrected) == "no_place"
         kept = ("taken", "first twin", "turned")
         assert found == {f"Cracks/{name}.jpg": what for name, what in of_name.items() if what not in kept}
         assert len(found) == 7

@@ -106,7 +106,7 @@ class AIHubFolder:
             listing.put_first(AIHubFolder(self.reviewed).listing())
         return listing
 
-    def state(self) -> str | None:
+    def digest(self) -> str | None:
         """Stands for the names of all its files and what its label files say; None where there is none."""
         listing = self.listing()
         if listing == Listing():

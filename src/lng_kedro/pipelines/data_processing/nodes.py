@@ -54,7 +54,7 @@ def read_labels(
     )
     if reviewed:
         logger.info("%d of these photos were corrected (%s).", len(corrected(manifest)), reviewed.root)
-    return manifest, quarantine, params.made_with(_state(reviewed))
+    return manifest, quarantine, params.made_with(_digest(reviewed))
 
 
 def taxonomy_of_data(
@@ -83,7 +83,7 @@ def taxonomy_of_data(
             raise ValueError(f"optional_fields: {lacking} of {len(objects)} objects have no '{name}'")
     names = [n for n, f in taxonomy.fields.items() if not f.optional or n in params.optional_fields]
     grown = taxonomy.with_data_values({name: objects[name].unique() for name in names})
-    return grown, params.made_with(_state(reviewed))
+    return grown, params.made_with(_digest(reviewed))
 
 
 def draw_photos(
@@ -101,16 +101,16 @@ def draw_photos(
         ValueError: too many files are bad, which ended the run that read them already; what was read before
             was read with other parameters; or some label has too few photos, and `shortfall` is `error`.
     """
-    state = _state(reviewed)
-    params.check_made_with(manifest_made_with, "ingest", state)
-    params.check_made_with(taxonomy_made_with, "ingest", state)
+    digest = _digest(reviewed)
+    params.check_made_with(manifest_made_with, "ingest", digest)
+    params.check_made_with(taxonomy_made_with, "ingest", digest)
     _check_rejected(manifest, quarantine, params.max_rejected_share)
     pools = _pools(taxonomy, params)
     mine = corrected(manifest)
     drawn = draw(manifest, pools, params.seed, mine)
     if params.shortfall == "error":
         check_enough(pools, usable(drawn, pools, mine))
-    return drawn, params.made_with(state)
+    return drawn, params.made_with(digest)
 
 
 def process_photos(
@@ -133,8 +133,8 @@ def process_photos(
         ValueError: too many photos cannot be used, or too few can and `shortfall` is `error`; or the draw was
             made of another manifest or with other parameters.
     """
-    state = _state(reviewed)
-    params.check_made_with(draw_made_with, "split", state)
+    digest = _digest(reviewed)
+    params.check_made_with(draw_made_with, "split", digest)
     pools = _pools(taxonomy, params)
     columns = ["photo_id", "photo", "width", "height"]
     stated = manifest[columns].drop_duplicates("photo_id").set_index("photo_id")
@@ -159,7 +159,7 @@ def process_photos(
     locators = stated.loc[list(choice.refused), "photo"]
     refused = [problem.row(file) for problem, file in zip(choice.refused.values(), locators, strict=True)]
     quarantine = pd.DataFrame(refused, columns=QUARANTINE).sort_values("file", ignore_index=True)
-    return journal.folder, choice.table(), quarantine, params.made_with(state)
+    return journal.folder, choice.table(), quarantine, params.made_with(digest)
 
 
 def split_counts(
@@ -210,7 +210,7 @@ def corner_boxes(
         ValueError: the split was made of another manifest or with other parameters. A photo of a defect
             without its object would teach that there is nothing to report.
     """
-    params.check_made_with(split_made_with, "images", _state(reviewed))
+    params.check_made_with(split_made_with, "images", _digest(reviewed))
     facts = ["photo_id", "split", "stored_width", "stored_height", "orientation"]
     objects = manifest[manifest["label"].notna()].merge(split[facts], on="photo_id")
     known = split["photo_id"].isin(manifest["photo_id"])
@@ -305,13 +305,13 @@ def data_page(
     Raises:
         ValueError: the split was made with other parameters.
     """
-    params.check_made_with(split_made_with, "images", _state(reviewed))
+    params.check_made_with(split_made_with, "images", _digest(reviewed))
     tables = Tables(manifest, split, objects, label_quarantine, photo_quarantine)
     return render_data_page(tables, photos, taxonomy, split_counts, split_made_with, page)
 
 
-def _state(reviewed: AIHubFolder | None) -> str | None:
-    return reviewed.state() if reviewed else None
+def _digest(reviewed: AIHubFolder | None) -> str | None:
+    return reviewed.digest() if reviewed else None
 
 
 def _pools(taxonomy: Taxonomy, params: DataProcessingParams) -> list[Pool]:

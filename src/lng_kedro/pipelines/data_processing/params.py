@@ -10,11 +10,11 @@ from lng_kedro.params import Params
 MadeWith = dict[str, Any]
 """Parameters that a table was made with."""
 
-REVIEWED_STATE = "reviewed"
-"""Name under which the state of the corrected photos is kept beside the parameters, if there are any."""
+REVIEWED_DIGEST = "reviewed"
+"""Name under which the digest of the corrected photos is kept beside the parameters, if there are any."""
 
 DECIDE = {
-    "ingest": ("boxless", "clip_boxes", "optional_fields", REVIEWED_STATE),
+    "ingest": ("boxless", "clip_boxes", "optional_fields", REVIEWED_DIGEST),
     "split": ("seed",),
     "images": (
         "per_label",
@@ -61,10 +61,10 @@ class DataProcessingParams(Params):
         """What is kept beside a table; where the work was done is not in it, for it changes nothing.
 
         Args:
-            reviewed: state of the corrected photos; None where there are none.
+            reviewed: digest of the corrected photos; None where there are none.
         """
         own = self.model_dump(mode="json", exclude={"compute"})
-        return own | ({REVIEWED_STATE: reviewed} if reviewed else {})
+        return own | ({REVIEWED_DIGEST: reviewed} if reviewed else {})
 
     def check_made_with(self, made_with: MadeWith, part: str, reviewed: str | None) -> None:
         """Refuses a table of another command, which would be taken for one of this command.
@@ -72,7 +72,7 @@ class DataProcessingParams(Params):
         Args:
             made_with: parameters that the table was made with.
             part: of the pipeline that made it.
-            reviewed: state of the corrected photos now.
+            reviewed: digest of the corrected photos now.
 
         Raises:
             ValueError: they are others; the message says which, and what to do.
