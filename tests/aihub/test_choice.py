@@ -258,3 +258,48 @@ def test_take_all_keeps_corrected_photos_and_gives_the_test_what_is_left() -> No
         assert {i for i, s in splits(choice).items() if s == "test"} & mine == set()
         assert [i for i, r in choice.refused.items() if r.reason != "no_place"] == []
         assert len(choice.taken) + len(choice.refused) == len(drawn)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    looks=st.lists(
+        st.tuples(
+            st.integers(0, 12), st.integers(0, 3), st.sampled_from(["drawn", "drawn", "mine", "broken"])
+        ),
+        min_size=1,
+        max_size=60,
+    ),
+    wanted=st.tuples(*[st.integers(0, 5)] * 3),
+)
+def test_whatever_is_corrected_is_trained_on_or_told_of(
+    looks: list[tuple[int, int, str]], wanted: tuple[int, int, int]
+) -> None:
+    """Photos of thirteen places, each seen in four ways a bit apart, some corrected, in two pools."""
+    outcomes: dict[str, Outcome] = {}
+    for k, (place, way, kind) in enumerate(looks):
+        bits = int(facts(str(place)).dhash, 16) ^ (1 << way)
+        seen = PhotoFacts(1, 1, 1, f"{place}-{way}", f"{bits:064x}", 1)
+        outcomes[str(k)] = BROKEN if kind == "broken" else seen
+    mine = {str(k) for k, (_, _, kind) in enumerate(looks) if kind == "mine"}
+    content = {i: outcome.sha256 for i, outcome in outcomes.items() if isinstance(outcome, PhotoFacts)}
+    order = sorted(outcomes, key=lambda i: i not in mine)
+    drawn = {"1": [i for i in order if int(i) % 2], "2": [i for i in order if not int(i) % 2]}
+    pools = [pool("1", *wanted), pool("2", *wanted[::-1])]
+    for take in (choose, choose_all):
+        choice = take(drawn, pools, Seen(outcomes), BITS, mine)
+        where = splits(choice)
+        assert {where[i] for i in mine & where.keys()} <= {"sft", "grpo"}
+        assert mine <= where.keys() | choice.refused.keys()
+        # No content by another name than the one it was corrected under, and none twice.
+        corrected = {content[i] for i in mine}
+        assert [i for i in where if i not in mine and content[i] in corrected] == []
+        assert len({content[i] for i in where}) == len(where)
+        counts = Counter((p.pool.name, p.split) for p in choice.taken.values())
+        assert all(counts[of.name, s] <= of.wanted[s] for of in pools for s in SPLITS)
+        for a, b in combinations(choice.taken.values(), 2):
+            distance = (int(a.facts.dhash, 16) ^ int(b.facts.dhash, 16)).bit_count()
+            assert distance > BITS or a.split == b.split
+        for of in pools:
+            without_place = [i for i in drawn[of.name] if i in choice.refused]
+            if take is choose and any(choice.refused[i].reason == "no_place" for i in without_place):
+                assert counts[of.name, "sft"] + counts[of.name, "grpo"] == of.training

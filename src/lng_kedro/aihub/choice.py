@@ -92,17 +92,14 @@ def choose(
         corrected: photos whose labels people corrected.
     """
     decisions = _Decisions(pools, near_bits)
-    first = {pool.name: [i for i in drawn.get(pool.name, ()) if i in corrected] for pool in pools}
-    waiting = {pool.name: iter([i for i in drawn.get(pool.name, ()) if i not in corrected]) for pool in pools}
-    dealt = {pool.name: min(len(first[pool.name]), pool.training) for pool in pools}
-    places = {p.name: iter([s for s in SPLITS for _ in range(p.wanted[s])][dealt[p.name] :]) for p in pools}
-    batch = [(pool, photo_id) for pool in pools for photo_id in first[pool.name]]
-    outcomes = look([i for _, i in batch])
-    for (_, photo_id), outcome in zip(batch, outcomes, strict=True):
-        if isinstance(outcome, PhotoFacts):
-            decisions.corrections[outcome.sha256].append(photo_id)
-    for (pool, photo_id), outcome in zip(batch, outcomes, strict=True):
-        decisions.decide(pool, photo_id, outcome, None, TRAINING)
+    mine = [(pool, i) for pool in pools for i in drawn.get(pool.name, ()) if i in corrected]
+    decisions.take_corrected(mine, look([i for _, i in mine]))
+    n_mine = Counter(pool.name for pool, _ in mine)
+    places = {}
+    for pool in pools:
+        dealt = min(n_mine[pool.name], pool.training)
+        places[pool.name] = iter([s for s in SPLITS for _ in range(pool.wanted[s])][dealt:])
+    waiting = {p.name: iter([i for i in drawn.get(p.name, ()) if i not in corrected]) for p in pools}
     while batch := [
         (pool, photo_id)
         for pool in pools
@@ -169,14 +166,21 @@ class _Decisions:
     Attributes:
         choice: what was decided.
         room: pool -> split -> photos that it still lacks.
-        corrections: content -> corrected photos that have it.
     """
 
     def __init__(self, pools: Sequence[Pool], near_bits: int) -> None:
         self.choice = Choice()
         self.room = {pool.name: dict(pool.wanted) for pool in pools}
-        self.corrections: defaultdict[str, list[str]] = defaultdict(list)
+        self._corrected: defaultdict[str, list[str]] = defaultdict(list)
         self._twins = _Twins(near_bits, sum(pool.needed for pool in pools))
+
+    def take_corrected(self, photos: Sequence[tuple[Pool, str]], outcomes: Sequence[Outcome]) -> None:
+        """Takes corrected photos for training; remembers what all of them hold, those without a place too."""
+        for (_, photo_id), outcome in zip(photos, outcomes, strict=True):
+            if isinstance(outcome, PhotoFacts):
+                self._corrected[outcome.sha256].append(photo_id)
+        for (pool, photo_id), outcome in zip(photos, outcomes, strict=True):
+            self.decide(pool, photo_id, outcome, None, TRAINING)
 
     def decide(
         self, pool: Pool, photo_id: str, outcome: Outcome, place: str | None, splits: Collection[str]
@@ -196,7 +200,7 @@ class _Decisions:
         self._twins.add(photo_id, outcome)
 
     def _check_corrections(self, photo_id: str, facts: PhotoFacts) -> None:
-        same = self.corrections.get(facts.sha256, [])
+        same = self._corrected.get(facts.sha256, [])
         if photo_id not in same and same:
             raise Rejected("duplicate", f"the same content as {same[0]}, which was corrected")
         if len(same) > 1:
