@@ -260,12 +260,13 @@ def test_take_all_keeps_corrected_photos_and_gives_the_test_what_is_left() -> No
         assert len(choice.taken) + len(choice.refused) == len(drawn)
 
 
+KINDS = ("drawn", "drawn", "mine", "broken")
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     looks=st.lists(
-        st.tuples(
-            st.integers(0, 12), st.integers(0, 3), st.sampled_from(["drawn", "drawn", "mine", "broken"])
-        ),
+        st.tuples(st.integers(0, 12), st.integers(0, 3), st.sampled_from(KINDS)),
         min_size=1,
         max_size=60,
     ),

@@ -92,8 +92,6 @@ class AIHubFolder:
         Hidden files and other kinds of files are passed over.
         """
         listing = Listing()
-        if not self.root.is_dir():
-            return listing
         for path in self._files(listing):
             if path.lower().endswith(".zip"):
                 self._list_zip(path, listing)
@@ -160,7 +158,9 @@ class AIHubFolder:
         return root / outer, "".join(member)
 
     def _files(self, listing: Listing) -> Iterator[str]:
-        """Paths below the root. A link back to a folder that was visited is no second visit."""
+        """Paths below the root, if there is one. A link back to a folder visited is no second visit."""
+        if not self.root.is_dir():
+            return
         seen = {_identity(self.root)}
 
         def refuse(error: OSError) -> None:
