@@ -16,7 +16,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 nodes.read_labels,
-                inputs=["raw_annotations", "params:taxonomy", "params:data_processing"],
+                inputs=["raw_annotations", "params:taxonomy", "label_journal", "params:data_processing"],
                 outputs=["manifest@whole", "label_quarantine", "manifest_parameters"],
                 name="read_labels",
                 tags="ingest",
