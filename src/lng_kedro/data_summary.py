@@ -230,21 +230,13 @@ def field_shares(objects: pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:
     Returns:
         Rows `all` and labels, columns (field, value); NaN where a label has no object. Fractions.
     """
-    groups = {"all": objects, **{label: objects[objects["label"] == label] for label in taxonomy.label_names}}
-    shares = {
-        label: pd.concat(
-            {
-                field: group[field]
-                .value_counts(normalize=True)
-                .reindex(taxonomy.choices(field), fill_value=0)
-                if len(group)
-                else pd.Series(np.nan, index=taxonomy.choices(field))
-                for field in taxonomy.field_names
-            }
-        )
-        for label, group in groups.items()
-    }
-    return pd.DataFrame(shares).T
+    both = pd.concat([objects.assign(label="all"), objects])
+    shares = {}
+    for field in taxonomy.field_names:
+        counts = pd.crosstab(both["label"], both[field])
+        share = counts.div(counts.sum(axis="columns"), axis="index")
+        shares[field] = share.reindex(columns=taxonomy.choices(field), fill_value=0)
+    return pd.concat(shares, axis="columns").reindex(["all", *taxonomy.label_names])
 
 
 def filled(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

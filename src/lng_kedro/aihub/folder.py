@@ -150,6 +150,28 @@ class AIHubFolder:
             info = _archive(path, status.st_mtime_ns).getinfo(member)
             return f"{info.CRC:08x}-{info.file_size}"
 
+    def state(self) -> str:
+        """Changes when a file comes, goes or is renamed, and when a zip or a label may hold something else.
+
+        Told without opening a file: by size and times of change. Of photos, the names alone count.
+        """
+        listing = Listing()
+        seen = [str(self.root.resolve()), *map(self._seen, self._files(listing))]
+        seen += [" ".join(row.values()) for row in listing.problems]
+        if self.reviewed:
+            seen.append(AIHubFolder(self.reviewed).state())
+        return sha256("\n".join(sorted(seen)).encode(errors="surrogateescape")).hexdigest()
+
+    def _seen(self, path: str) -> str:
+        if not path.lower().endswith((".zip", ".json")):
+            return path
+        try:
+            status = (self.root / path).stat()
+        except OSError:  # a link to nowhere
+            return path
+        # The second time cannot be set back.
+        return f"{path} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+
     def _place(self, locator: str) -> tuple[Path, str]:
         root = self.root
         if self.reviewed and locator.startswith(REVIEWED):
@@ -182,7 +204,8 @@ class AIHubFolder:
             with _open_zip(self.root / path) as archive:
                 members = archive.infolist()
         except (OSError, *_BROKEN) as error:
-            listing.refuse("archive", f"cannot be opened: {error}", path)
+            reason = "unreadable" if isinstance(error, OSError) else "archive"
+            listing.refuse(reason, f"cannot be opened: {error}", path)
             return
         encrypted = sum(info.flag_bits & _ENCRYPTED for info in members)
         if encrypted:

@@ -12,9 +12,11 @@ from lng_kedro import data_summary
 from lng_kedro.aihub.choice import choose, choose_all
 from lng_kedro.aihub.folder import AIHubFolder
 from lng_kedro.aihub.index import index_labels
+from lng_kedro.aihub.label_journal import LabelJournal, key_of
 from lng_kedro.aihub.labels import LabelReader
 from lng_kedro.aihub.photos import PhotoProcessor, PhotoSettings
 from lng_kedro.aihub.split import SPLITS, Pool, check_enough, draw, pools_of, usable
+from lng_kedro.among import among
 from lng_kedro.coco import coco_truth
 from lng_kedro.data_page import DataPageParams, render_data_page
 from lng_kedro.data_summary import Tables
@@ -33,16 +35,28 @@ logger = logging.getLogger(__name__)
 
 
 def read_labels(
-    raw: AIHubFolder, taxonomy: Taxonomy, params: DataProcessingParams, reviewed: AIHubFolder | None = None
+    raw: AIHubFolder,
+    taxonomy: Taxonomy,
+    journal: LabelJournal,
+    params: DataProcessingParams,
+    reviewed: AIHubFolder | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, MadeWith]:
-    """Reads every label file: the manifest, the quarantine of what cannot be used, and what decided both.
+    """Reads every label file, those of corrected photos too, unless nothing has changed since they were read.
 
-    `reviewed` holds photos that people corrected.
+    Returns:
+        The manifest, the quarantine of what cannot be used, and what decided both.
     """
     if reviewed:
         raw = replace(raw, reviewed=reviewed.root)
     reader = LabelReader(taxonomy, params.boxless == "skip", params.clip_boxes)
-    manifest, quarantine = index_labels(raw, reader, params.compute)
+    key = key_of(raw, reader)
+    labels = journal.read(key)
+    if labels:
+        logger.info("Labels are as they were when they were read.")
+    else:
+        labels = index_labels(raw, reader, params.compute)
+        journal.keep(key, labels)
+    manifest, quarantine = labels
     filled = data_summary.filled({"manifest": manifest}).itertuples(index=False)
     logger.info(
         "%d photos, %d objects. Filled: %s. Boxes cut: %d. Left out: %s.",
@@ -136,13 +150,10 @@ def process_photos(
     digest = _digest(reviewed)
     params.check_made_with(draw_made_with, "split", digest)
     pools = _pools(taxonomy, params)
-    columns = ["photo_id", "photo", "width", "height"]
-    stated = manifest[columns].drop_duplicates("photo_id").set_index("photo_id")
-    gone = stated.index.get_indexer(pd.Index(drawn["photo_id"])) < 0
-    _check_not_older("draw", drawn.loc[gone, "photo_id"])
+    _check_not_older("draw", drawn.loc[~among(drawn["photo_id"], manifest["photo_id"]), "photo_id"])
     settings = PhotoSettings(PROCESSED_SIZE, params.jpeg_quality, params.max_pixels)
     both = replace(raw, reviewed=reviewed.root)
-    processor = PhotoProcessor(both, stated, journal, settings, params.compute, params.max_rejected_share)
+    processor = PhotoProcessor(both, manifest, journal, settings, params.compute, params.max_rejected_share)
     order = {str(pool): photo_ids for pool, photo_ids in drawn.groupby("pool")["photo_id"]}
     take = choose_all if params.shortfall == "take_all" else choose
     mine = frozenset(corrected(manifest))
@@ -156,8 +167,7 @@ def process_photos(
     without_place = Counter(p.detail for p in choice.refused.values() if p.reason == "no_place")
     for detail, number in without_place.items():
         logger.warning("%d corrected photos have no place: %s", number, detail)
-    locators = stated.loc[list(choice.refused), "photo"]
-    refused = [problem.row(file) for problem, file in zip(choice.refused.values(), locators, strict=True)]
+    refused = [problem.row(processor.locator(photo_id)) for photo_id, problem in choice.refused.items()]
     quarantine = pd.DataFrame(refused, columns=QUARANTINE).sort_values("file", ignore_index=True)
     return journal.folder, choice.table(), quarantine, params.made_with(digest)
 
@@ -213,8 +223,8 @@ def corner_boxes(
     params.check_made_with(split_made_with, "images", _digest(reviewed))
     facts = ["photo_id", "split", "stored_width", "stored_height", "orientation"]
     objects = manifest[manifest["label"].notna()].merge(split[facts], on="photo_id")
-    known = split["photo_id"].isin(manifest["photo_id"])
-    as_chosen = split["photo_id"].isin(objects["photo_id"]) == split["photo_label"].notna()
+    known = among(split["photo_id"], manifest["photo_id"])
+    as_chosen = among(split["photo_id"], objects["photo_id"]) == split["photo_label"].notna()
     _check_not_older("split", split.loc[~(known & as_chosen), "photo_id"])
     columns = ["x", "y", "w", "h", "width", "height", *facts[2:]]
     corners = [

@@ -19,6 +19,7 @@ def create_pipeline() -> Pipeline:
                 inputs=[
                     "raw_annotations",
                     "params:taxonomy",
+                    "label_journal",
                     "params:data_processing",
                     "reviewed_annotations",
                 ],
