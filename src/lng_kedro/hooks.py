@@ -19,6 +19,7 @@ from kedro.pipeline import Node, Pipeline
 from lng_kedro.compute import ComputeStopped
 from lng_kedro.detectors.quiet import check_weights
 from lng_kedro.detectors.train import work_folder
+from lng_kedro.garbage import search_as_usual
 from lng_kedro.params import as_option, hint
 from lng_kedro.preflight import unused_datasets, wrong_configuration
 from lng_kedro.processes import rank, world_size
@@ -139,6 +140,16 @@ def _work_folder(node: Node, catalog: CatalogProtocol[Any, Any]) -> Path:
         return work_folder(given[BASELINES], given["params:detectors"], given["params:targets"])
     (params,) = (given[name] for name in STAGES & given.keys())
     return Path(params.work_dir)
+
+
+class StartHooks:
+    """A run that has started searches for garbage."""
+
+    # Last, when all is imported.
+    @hook_impl(trylast=True)
+    def before_pipeline_run(self) -> None:
+        """Not in what was imported."""
+        search_as_usual()
 
 
 class StopHooks:

@@ -1,9 +1,10 @@
 """Kedro datasets of this project."""
 
 from lng_kedro.datasets.adapter import AdapterDataset
-from lng_kedro.datasets.aihub import AIHubDataset, RenderedAIHubDataset
+from lng_kedro.datasets.aihub import AIHubDataset, RenderedAIHubDataset, ReviewedDataset
 from lng_kedro.datasets.checkpoint import CheckpointDataset
 from lng_kedro.datasets.detector import DetectorDataset
+from lng_kedro.datasets.labels import LabelJournalDataset
 from lng_kedro.datasets.photos import PhotoFolderDataset, PhotoJournalDataset
 from lng_kedro.datasets.stored import StoredResultsDataset
 from lng_kedro.datasets.taxonomy import TaxonomyDataset
@@ -13,9 +14,11 @@ __all__ = [
     "AdapterDataset",
     "CheckpointDataset",
     "DetectorDataset",
+    "LabelJournalDataset",
     "PhotoFolderDataset",
     "PhotoJournalDataset",
     "RenderedAIHubDataset",
+    "ReviewedDataset",
     "StoredResultsDataset",
     "TaxonomyDataset",
 ]
