@@ -230,6 +230,9 @@ def _missing_input(
             continue
         if name == "raw_annotations":
             return str(catalog[name].missing)
+        if name == "adapter":
+            train = _command(["sft_training", "grpo_training"], run_params)
+            return f"{catalog[name].missing} Train one (`{train}`), or name its folder: --params adapter=PATH"
         table = name.partition("@")[0]
         makers = [
             n
@@ -251,6 +254,10 @@ def _command(pipeline_names: Iterable[str], run_params: dict[str, Any]) -> str:
 def _missing_means(
     pipeline: Pipeline, catalog: CatalogProtocol[Any, Any], run_params: dict[str, Any]
 ) -> str | None:
+    if any("export" in node.tags for node in pipeline.nodes) and not (
+        find_spec("torch") and find_spec("peft")
+    ):
+        return "An export needs the extra `train`: pip install -e '.[train]'"
     if not any(node.tags & {"train", "predict"} for node in pipeline.nodes):
         return None
     if BASELINES in pipeline.inputs():

@@ -7,6 +7,7 @@ from lng_kedro.pipelines import (
     baselines,
     data_processing,
     evaluation,
+    export,
     grpo_training,
     reporting,
     sft_training,
@@ -30,6 +31,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         **pipelines,
         "ablation": ablation + ablated + _reported(ablated),
         "baselines": detectors + _reported(detectors),
+        "export": export.create_pipeline(),
         "reporting": reporting.create_pipeline(),
         "study": pipelines["data_processing"]
         + pipelines["sft_training"]

@@ -4,6 +4,7 @@ from lng_kedro.datasets.adapter import AdapterDataset
 from lng_kedro.datasets.aihub import AIHubDataset, RenderedAIHubDataset
 from lng_kedro.datasets.checkpoint import CheckpointDataset
 from lng_kedro.datasets.detector import DetectorDataset
+from lng_kedro.datasets.merged import MergedModelDataset
 from lng_kedro.datasets.photos import PhotoFolderDataset, PhotoJournalDataset
 from lng_kedro.datasets.stored import StoredResultsDataset
 from lng_kedro.datasets.taxonomy import TaxonomyDataset
@@ -13,6 +14,7 @@ __all__ = [
     "AdapterDataset",
     "CheckpointDataset",
     "DetectorDataset",
+    "MergedModelDataset",
     "PhotoFolderDataset",
     "PhotoJournalDataset",
     "RenderedAIHubDataset",

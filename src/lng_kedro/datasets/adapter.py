@@ -30,8 +30,13 @@ class AdapterDataset(AbstractDataset[Any, Path]):
     def load(self) -> Path:
         """Folder of the adapter."""
         if not self._exists():
-            raise DatasetError(f"There is no adapter at {self._filepath}.")
+            raise DatasetError(self.missing)
         return self._filepath
+
+    @property
+    def missing(self) -> str:
+        """What is wrong if there is no such folder."""
+        return f"There is no adapter at {self._filepath}."
 
     def _exists(self) -> bool:
         return (self._filepath / "adapter_model.safetensors").is_file()
