@@ -122,6 +122,9 @@ def _store(folder: Path, logged: Any, config: dict[str, Any]) -> None:
         )
         for file in folder.glob("*.safetensors"):
             _second_name(file, whole / "artifacts" / ARTIFACT / file.name)
+        model = Model.load(str(whole))
+        model.model_size_bytes = sum(file.stat().st_size for file in whole.rglob("*") if file.is_file())
+        model.save(str(whole / "MLmodel"))
         if is_local_uri(logged.artifact_location):
             target = local_file_uri_to_path(logged.artifact_location)
             shutil.copytree(whole, target, copy_function=_second_name, dirs_exist_ok=True)

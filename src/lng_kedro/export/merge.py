@@ -9,7 +9,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from tqdm import tqdm
 
-from lng_kedro.vlm.adapter import DIALOGUE, LEARNED_FROM, TRAINED, adapter_hash, stored_dialogue
+from lng_kedro.vlm.adapter import (
+    DIALOGUE,
+    LEARNED_FROM,
+    TRAINED,
+    adapter_hash,
+    stored_dialogue,
+    trained_stages,
+)
 from lng_kedro.vlm.generate import with_photo
 from lng_kedro.vlm.load import Vlm, load_to_merge
 from lng_kedro.vlm.spec import VlmParams
@@ -75,10 +82,11 @@ def merge_adapter(params: VlmParams, adapter: Path, card: str) -> Merged:
         card: the model card.
 
     Raises:
-        ValueError: the adapter does not say how it is asked, was trained to speak of boxes otherwise than the
-            model's entry says now, or has weights that are no finite numbers.
+        ValueError: the adapter does not say how it is asked, was trained on another base or to speak of boxes
+            otherwise than the model's entry says now, or has weights that are no finite numbers.
     """
     dialogue = stored_dialogue(adapter)
+    _check_base(params, adapter)
     vlm = load_to_merge(params, adapter)
     if vlm.frame != dialogue.frame:
         raise ValueError(
@@ -95,6 +103,19 @@ def merge_adapter(params: VlmParams, adapter: Path, card: str) -> Merged:
         origin=Origin(adapter_sha256=adapter_hash(adapter), vlm=params.alone()),
         card=card,
     )
+
+
+def _check_base(params: VlmParams, adapter: Path) -> None:
+    """An adapter fits any base of its size, and means nothing there."""
+    spec = params.spec
+    for stage in trained_stages(adapter):
+        trained_on, found = (stage.checkpoint, stage.revision), (spec.checkpoint, spec.revision)
+        # A folder may have been moved.
+        if trained_on != found and not Path(spec.checkpoint).is_dir():
+            raise ValueError(
+                f"The adapter {adapter} was trained on {' '.join(trained_on)}, and '{params.model}' is "
+                f"{' '.join(found)} (conf/base/parameters/models.yml): choose its own by --params model=NAME"
+            )
 
 
 def merged_in_32_bits(model: Any) -> Any:

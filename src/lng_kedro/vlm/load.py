@@ -197,7 +197,12 @@ def _load_transformers(
     if adapter is not None:
         from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
+        try:
+            model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
+        except RuntimeError as error:
+            if "size mismatch" not in str(error):
+                raise
+            raise ValueError(f"the adapter {adapter} was trained on a model of another size") from error
     elif new_adapter is not None:
         torch.manual_seed(seed)
         model = add_adapter(model, spec, new_adapter)
