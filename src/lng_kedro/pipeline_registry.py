@@ -9,6 +9,7 @@ from lng_kedro.pipelines import (
     evaluation,
     export,
     grpo_training,
+    inspection,
     reporting,
     sft_training,
 )
@@ -32,6 +33,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "ablation": ablation + ablated + _reported(ablated),
         "baselines": detectors + _reported(detectors),
         "export": export.create_pipeline(),
+        "inspection": inspection.create_pipeline(),
         "reporting": reporting.create_pipeline(),
         "study": pipelines["data_processing"]
         + pipelines["sft_training"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lng_kedro
-from lng_kedro.export.merge import Origin
+from lng_kedro.vlm.merged import Origin
 
 SERVED = Path(lng_kedro.__file__).parent / "export" / "served.py"
 """What MLflow runs when it loads a merged model."""
@@ -18,8 +18,8 @@ ARTIFACT = "merged"
 """The merged folder among the artifacts of a model."""
 
 NEEDED = (
-    *("mlflow", "accelerate", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors", "torch"),
-    *("torchvision", "tqdm", "transformers", "xgrammar"),
+    *("mlflow", "accelerate", "joblib", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors"),
+    *("torch", "torchvision", "tqdm", "transformers", "xgrammar"),
 )
 """Packages with which a merged model is loaded; of this project its own code is stored beside the model."""
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
 from tqdm import tqdm
 
 from lng_kedro.vlm.adapter import (
@@ -19,27 +18,13 @@ from lng_kedro.vlm.adapter import (
 )
 from lng_kedro.vlm.generate import with_photo
 from lng_kedro.vlm.load import Vlm, load_to_merge
+from lng_kedro.vlm.merged import ORIGIN, Origin
 from lng_kedro.vlm.spec import VlmParams
 
-ORIGIN = "made_from.json"
 CARD = "README.md"
 PROMPT = "prompt.json"
 SHARD = "5GB"
 """Of a file of weights: what is loaded or moved at a time."""
-
-
-class Origin(BaseModel):
-    """What a merged folder was made from; stored in it.
-
-    Attributes:
-        adapter_sha256: of the adapter's weights and configuration.
-        vlm: the model's entry alone.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    adapter_sha256: str
-    vlm: VlmParams
 
 
 @dataclass(frozen=True)
@@ -132,33 +117,3 @@ def merged_in_32_bits(model: Any) -> Any:
         layer.merge(safe_merge=True)
         weights.to(torch.bfloat16)
     return model.unload().to(torch.bfloat16)
-
-
-def load_params(folder: Path, device: str) -> VlmParams:
-    """Parameters with which `load_vlm` loads a merged folder.
-
-    Args:
-        folder: of a merged model.
-        device: ``cuda``, or ``cpu``, where it takes 32 bits: half a CPU's operations know no fewer.
-
-    Raises:
-        ValueError: the folder does not say what it is.
-    """
-    file = folder / ORIGIN
-    try:
-        vlm = stored_origin(folder).vlm
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{file} does not say what the merged model is: {error}") from error
-    how = {
-        "checkpoint": str(folder),
-        "revision": "main",
-        "backend": "transformers",
-        "device": device,
-        "precision": "16bit" if device == "cuda" else "32bit",
-    }
-    return vlm.model_copy(update={"models": {vlm.model: vlm.spec.model_copy(update=how)}})
-
-
-def stored_origin(folder: Path) -> Origin:
-    """What a merged folder was made from."""
-    return Origin.model_validate_json((folder / ORIGIN).read_text(encoding="utf-8"))

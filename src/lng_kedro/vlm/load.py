@@ -8,6 +8,7 @@ from typing import Any
 
 from lng_kedro.geometry import Frame
 from lng_kedro.vlm.backend import Backend, choose_backend, device_of
+from lng_kedro.vlm.fits import check_fits
 from lng_kedro.vlm.spec import LoraParams, ModelSpec, VlmParams
 
 logger = logging.getLogger(__name__)
@@ -197,12 +198,8 @@ def _load_transformers(
     if adapter is not None:
         from peft import PeftModel
 
-        try:
-            model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
-        except RuntimeError as error:
-            if "size mismatch" not in str(error):
-                raise
-            raise ValueError(f"the adapter {adapter} was trained on a model of another size") from error
+        check_fits(adapter, model)
+        model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
     elif new_adapter is not None:
         torch.manual_seed(seed)
         model = add_adapter(model, spec, new_adapter)

@@ -6,15 +6,21 @@ from lng_kedro.pipelines.export import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """adapter -> merged_model, and a version of a registered model."""
-    described = {name: name for name in ("adapter", "all_samples", "drawn_with")}
-    described |= {"predictions": "all_predictions", "metrics": "all_metrics", "vlm": "params:vlm"}
+    """adapter_in_use -> merged_model, and a version of a registered model."""
+    described = {
+        "adapter": "adapter_in_use",
+        "all_samples": "all_samples",
+        "drawn_with": "drawn_with",
+        "predictions": "all_predictions",
+        "metrics": "all_metrics",
+        "vlm": "params:vlm",
+    }
     return Pipeline(
         [
             Node(nodes.describe, inputs=described, outputs="model_card", name="describe"),
             Node(
                 nodes.merge,
-                inputs=["adapter", "model_card", "params:vlm"],
+                inputs=["adapter_in_use", "model_card", "params:vlm"],
                 outputs="merged_model",
                 name="merge",
             ),
