@@ -31,6 +31,7 @@ from lng_kedro.training.run import TrainingStopped, forget_finished
 from lng_kedro.vlm.adapter import stored_dialogue
 from lng_kedro.vlm.answers import EvaluationStopped, forget_answers
 from lng_kedro.vlm.backend import INSTALL_UNSLOTH, choose_backend
+from lng_kedro.vlm.constraint import missing_means
 
 logger = logging.getLogger(__name__)
 
@@ -274,6 +275,9 @@ def _missing_means(
         return "Training and evaluation need the extra `train`: pip install -e '.[train]'"
     if "params:vlm" not in pipeline.inputs():
         return None
+    answers = pipeline.only_nodes_with_tags("predict").nodes
+    if answers and catalog.load("params:evaluation").constrained and (missing := missing_means()):
+        return f"{missing}; without it: --params evaluation.constrained=false"
     vlm = catalog.load("params:vlm")
     try:
         choose_backend(vlm.spec)
@@ -316,9 +320,10 @@ def _missing_for_inspection(pipeline: Pipeline, catalog: CatalogProtocol[Any, An
     params, adapter = catalog.load("params:inspection"), catalog.load("adapter_in_use")
     in_process = isinstance(params.engine, InProcessParams)
     packages = ["torch", "transformers", "peft"] if in_process else ["openai"]
-    packages += ["xgrammar"] if in_process and params.constrained else []
-    if missing := [name for name in packages if not find_spec(name)]:
-        return f"Inspection needs {', '.join(missing)}: pip install -c constraints.txt -e '.[train,serve]'"
+    if absent := [name for name in packages if not find_spec(name)]:
+        return f"Inspection needs {', '.join(absent)}: pip install -c constraints.txt -e '.[train,serve]'"
+    if in_process and params.constrained and (missing := missing_means()):
+        return f"{missing}; without it: --params inspection.constrained=false"
     vlm = catalog.load("params:vlm")
     try:
         if adapter:
