@@ -1,7 +1,7 @@
-"""Claim: merging needs the memory of the checkpoint, and its weights are nearer to base + adapter than PEFT's.
+"""Claim: a merge takes the memory of the checkpoint, and gives the weights that a merge in 32 bits gives.
 
-Peers, each in a process of its own: PEFT's merge of the model in 16 bits (each sum rounded twice), and in 32 bits.
-The model is a Qwen2.5-VL of random weights in 16 bits, by default of 1.2 GB; `--width 3584 --layers 28` is a 7B.
+Peers, each in a process of its own: PEFT's merge of the model in 16 bits, which rounds what is added too; and
+in 32 bits. The model is a Qwen2.5-VL of random weights; `--width 3584 --layers 28` is a 7B.
 
     python benchmarks/merge.py
 """
@@ -83,7 +83,7 @@ def peak() -> float:
 
 
 def error(folder: Path, way: str) -> float:
-    """Mean distance of the merged weights from the sums in 32 bits, over that of PEFT's in 32 bits, one layer."""
+    """Mean distance of the merged weights of one layer from their sums in 32 bits."""
     lora = load_file(folder / "adapter/adapter_model.safetensors")
     found = next(name for name in lora if "lora_A" in name)
     place = found.removeprefix("base_model.model.").partition(".lora_")[0]
