@@ -2,11 +2,14 @@
 
 import atexit
 import gc
+import json
 import logging
+import signal
 from importlib.util import find_spec
+from typing import Any
 
 import click
-from kedro.framework.cli.utils import env_option
+from kedro.framework.cli.utils import _split_params, env_option
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import ProjectMetadata
 
@@ -32,6 +35,47 @@ def quieten() -> None:
 @click.group(name="lng_kedro")
 def cli() -> None:
     """Commands of lng_kedro."""
+
+
+@cli.command()
+@env_option
+@click.option(
+    "--params",
+    type=click.UNPROCESSED,
+    default="",
+    callback=_split_params,
+    help="As of kedro run: where reports and data are.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
+@click.pass_obj
+def review(metadata: ProjectMetadata, env: str | None, params: dict[str, Any], port: int) -> None:
+    """Show the reports of an inspection in Label Studio, the worst first, to be corrected."""
+    from lng_kedro.inspection.review import offer
+    from lng_kedro.inspection.studio import StudioError, running
+
+    session = KedroSession.create(project_path=metadata.project_path, env=env, runtime_params=params)
+    catalog = session.load_context().catalog
+    source, reports = catalog["corrections"], catalog.load("reports")
+    try:
+        inspected = json.loads(reports.path.with_name(SOURCE).read_text(encoding="utf-8"))["photos"]
+    except OSError as error:
+        raise click.ClickException(
+            f"No reports at {reports.path}: run `kedro run --pipelines inspection`"
+        ) from error
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # it ends alike
+    try:
+        click.echo("Label Studio starts, the first time within a minute.")
+        with running(source.folder, source.command, port) as studio:
+            click.echo(
+                offer(studio, source.folder, reports, Path(inspected), catalog.load("reports_taxonomy"))
+            )
+            click.echo(f"Open {studio.url} as {studio.login.user} with the password {studio.login.password}")
+            click.echo("Ctrl-C ends it. `kedro run --pipelines reviewed` takes what was submitted.")
+            signal.pause()
+    except StudioError as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo("Label Studio has ended; what was submitted is stored.")
 
 
 @cli.command()

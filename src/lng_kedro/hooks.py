@@ -228,8 +228,8 @@ def _missing_input(
     for name in sorted(pipeline.inputs()):
         if name.startswith("params:") or catalog.exists(name):
             continue
-        if name == "raw_annotations":
-            return str(catalog[name].missing)
+        if missing := getattr(catalog[name], "missing", None):
+            return str(missing)
         table = name.partition("@")[0]
         makers = [
             n

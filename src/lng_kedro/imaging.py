@@ -40,6 +40,23 @@ _NO_DATA = 128
 
 
 @dataclass(frozen=True)
+class PhotoHeader:
+    """What a photo says of itself before it is decoded.
+
+    Attributes:
+        form: one of `FORMS`.
+        width: as it is stored, in pixels, before it is turned upright.
+        height: likewise.
+        orientation: EXIF's, 1 to 8.
+    """
+
+    form: str
+    width: int
+    height: int
+    orientation: int
+
+
+@dataclass(frozen=True)
 class ProcessedPhoto:
     """A square upright JPEG, and what its raw photo said.
 
@@ -94,6 +111,44 @@ def process_photo(photo: bytes, size: int, quality: int, max_pixels: int) -> Pro
     buffer = io.BytesIO()
     square.save(buffer, "JPEG", quality=quality)
     return ProcessedPhoto(buffer.getvalue(), width, height, orientation, _dhash(square))
+
+
+def photo_header(photo: bytes) -> PhotoHeader:
+    """Form, size and orientation of a photo, which is not decoded.
+
+    Raises:
+        Rejected: `unreadable`.
+    """
+    try:
+        with _opened(photo) as image:
+            form = "JPEG" if image.format == "MPO" else str(image.format)  # of several pictures the first
+            return PhotoHeader(form, *image.size, _orientation(image))
+    except Exception as error:  # as in process_photo
+        raise Rejected("unreadable", f"none of {', '.join(FORMS)}") from error
+
+
+def upright_jpeg(photo: bytes, side: int, quality: int) -> bytes:
+    """A photo, upright and scaled down to `side` pixels or less on its longer side, as a JPEG.
+
+    Args:
+        photo: an encoded photo of any size, which was found to be readable.
+        side: pixels.
+        quality: of the JPEG, 1 to 95.
+
+    Raises:
+        Rejected: `unreadable`.
+    """
+    try:
+        with _opened(photo) as image:
+            turn = _TURN.get(_orientation(image))
+            _load(image, side)
+            small = _rgb(image)
+            small.thumbnail((side, side), Resampling.HAMMING)
+    except Exception as error:  # as in process_photo
+        raise Rejected("unreadable", f"{type(error).__name__}: {error}") from error
+    buffer = io.BytesIO()
+    (small.transpose(turn) if turn else small).save(buffer, "JPEG", quality=quality, optimize=True)
+    return buffer.getvalue()
 
 
 def squeezed(image: Image.Image, size: int) -> Image.Image:

@@ -9,6 +9,7 @@ from lng_kedro.pipelines import (
     evaluation,
     grpo_training,
     reporting,
+    reviewed,
     sft_training,
 )
 
@@ -31,6 +32,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "ablation": ablation + ablated + _reported(ablated),
         "baselines": detectors + _reported(detectors),
         "reporting": reporting.create_pipeline(),
+        "reviewed": reviewed.create_pipeline(),
         "study": pipelines["data_processing"]
         + pipelines["sft_training"]
         + pipelines["grpo_training"]

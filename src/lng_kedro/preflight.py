@@ -28,6 +28,7 @@ class RuntimeParams(Params):
     model: str
     raw_dir: str
     data_dir: str
+    corrections: str | None = None
 
 
 class Globals(RuntimeParams):

@@ -15,6 +15,7 @@ REASONS = {
     "photo_without_label": "no label has the photo's name",
     "duplicate": "another file of this name, or with the same content, was taken",
     "near_duplicate": "looks like a photo of another split, and that split is full",
+    "skipped": "a person skipped the photo in the review",
     "photo_size": "the label does not say how wide and high the photo is",
     "size_mismatch": "the photo is not as wide and high as its label says",
     "file_name": "does not begin with an id and a part code, or is not UTF-8",

@@ -4,6 +4,7 @@ from lng_kedro.datasets.adapter import AdapterDataset
 from lng_kedro.datasets.aihub import AIHubDataset, RenderedAIHubDataset
 from lng_kedro.datasets.checkpoint import CheckpointDataset
 from lng_kedro.datasets.detector import DetectorDataset
+from lng_kedro.datasets.label_studio import CorrectionsDataset, LabelFolderDataset
 from lng_kedro.datasets.photos import PhotoFolderDataset, PhotoJournalDataset
 from lng_kedro.datasets.stored import StoredResultsDataset
 from lng_kedro.datasets.taxonomy import TaxonomyDataset
@@ -12,7 +13,9 @@ __all__ = [
     "AIHubDataset",
     "AdapterDataset",
     "CheckpointDataset",
+    "CorrectionsDataset",
     "DetectorDataset",
+    "LabelFolderDataset",
     "PhotoFolderDataset",
     "PhotoJournalDataset",
     "RenderedAIHubDataset",
