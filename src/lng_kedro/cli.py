@@ -6,6 +6,7 @@ import json
 import logging
 import signal
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import click
@@ -66,10 +67,10 @@ def review(metadata: ProjectMetadata, env: str | None, params: dict[str, Any], p
     try:
         click.echo("Label Studio starts, the first time within a minute.")
         with running(source.folder, source.command, port) as studio:
-            click.echo(
-                offer(studio, source.folder, reports, Path(inspected), catalog.load("reports_taxonomy"))
-            )
-            click.echo(f"Open {studio.url} as {studio.login.user} with the password {studio.login.password}")
+            taxonomy = catalog.load("reports_taxonomy")
+            project, said = offer(studio, source.folder, reports, Path(inspected), taxonomy)
+            click.echo(f"{said}\nOpen {studio.url}/projects/{project}/data as {studio.login.user},")
+            click.echo(f"password {studio.login.password}, and begin with 'Label All Tasks'.")
             click.echo("Ctrl-C ends it. `kedro run --pipelines reviewed` takes what was submitted.")
             signal.pause()
     except StudioError as error:

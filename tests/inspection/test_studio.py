@@ -1,4 +1,4 @@
-"""The round trip through a real Label Studio: reports in, corrections out, label files as the raw reader reads them."""
+"""The round trip through a real Label Studio: reports in, corrections out, label files for the raw reader."""
 
 import json
 from hashlib import sha256
@@ -8,6 +8,7 @@ from urllib.request import urlopen
 
 import psutil
 import pytest
+from playwright.sync_api import expect
 
 from lng_kedro.aihub.folder import AIHubFolder, stem
 from lng_kedro.aihub.labels import LabelReader
@@ -28,6 +29,7 @@ PHOTOS = {
     HOSTILE: scene(4, 300, 200, "PNG"),
     "flat.jpg": scene(5, 320, 240, "TIFF"),
     "nothing.jpg": scene(6, 320, 240),
+    "browser.jpg": turned(scene(8, 400, 300), 8),
     "gone.jpg": scene(7, 320, 240),
 }
 THIRD = 100 / 3
@@ -55,6 +57,7 @@ def reports():
         report(HOSTILE, PHOTOS[HOSTILE], finding(score=0.3)),
         report("flat.jpg", PHOTOS["flat.jpg"], finding("foam spray", (3, 4, 300, 200), 0.7)),
         report("nothing.jpg", PHOTOS["nothing.jpg"]),
+        report("browser.jpg", PHOTOS["browser.jpg"], finding("cutting", (30.3, 40.4, 130, 240.7), 0.6)),
         report("gone.jpg", PHOTOS["gone.jpg"], finding()),
         report(
             "late.jpg", PHOTOS["sure.jpg"], error={"reason": "engine", "detail": "timed out"}, sha256=None
@@ -131,10 +134,19 @@ def test_nothing_is_told_to_anybody(studio, folder):
 
 def test_the_worst_come_first_and_what_cannot_be_shown_is_said(tasks, offered):
     order = sorted(tasks, key=lambda photo: tasks[photo]["id"])
-    assert order == ["unsure.jpg", HOSTILE, "turned.jpg", "flat.jpg", "sure.jpg", "nothing.jpg"]
-    assert offered.startswith("6 photos to look at") and "0 worked on" in offered
-    assert "is not in the folder of photos any more 1" in offered
-    assert "could not be read when it was inspected 1" in offered
+    assert order == [
+        "unsure.jpg",
+        HOSTILE,
+        "turned.jpg",
+        "browser.jpg",
+        "flat.jpg",
+        "sure.jpg",
+        "nothing.jpg",
+    ]
+    _, said = offered
+    assert said.startswith("7 photos to look at") and "0 worked on" in said
+    assert "is not in the folder of photos any more 1" in said
+    assert "could not be read when it was inspected 1" in said
     assert "not drawn: crack at None" in tasks["unsure.jpg"]["data"]["says"]
 
 
@@ -156,7 +168,7 @@ def test_only_photos_of_reports_are_served(studio, folder, tasks, photos):
     ):
         with pytest.raises(HTTPError):
             get(f"/data/local-files/?d={path}")
-    with pytest.raises(HTTPError, match="401|403"):
+    with pytest.raises(HTTPError, match=r"401|403"):
         get(tasks["sure.jpg"]["data"]["image"], {})
 
 
@@ -171,6 +183,38 @@ def test_predictions_hold_every_box_field_and_score(tasks, reports):
         "part": ["Cable Tie"],
     }
     assert tasks["sure.jpg"]["predictions"][0]["score"] == 0.81
+
+
+def test_a_person_finds_all_filled_in_and_submits_it_in_a_browser(
+    studio, folder, tasks, offered, browser, taxonomy, tmp_path
+):
+    project, _ = offered
+    asked = []
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.on("request", lambda request: asked.append(request.url))
+    page.set_default_timeout(60_000)
+    page.goto(studio.url + "/user/login/")
+    page.fill("input[name=email]", studio.login.user)
+    page.fill("input[name=password]", studio.login.password)
+    page.click("button[type=submit]")
+    page.wait_for_url(lambda url: "login" not in url)
+    page.goto(f"{studio.url}/projects/{project}/data?task={tasks['browser.jpg']['id']}")
+    page.locator("[class*=outliner-item]").get_by_text("cutting").click()
+    checked = page.locator("input[type=radio]:checked")
+    expect(checked).to_have_count(len(FIELDS))
+    labels = checked.evaluate_all("inputs => inputs.map(i => i.closest('label').textContent)")
+    assert [text.partition("[")[0].strip() for text in labels] == list(FIELDS.values())
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_role("button", name="Update")).to_be_visible()
+    page.close()
+    assert [url for url in asked if not url.startswith((studio.url, f"blob:{studio.url}", "data:"))] == []
+
+    take_corrections(fetch(studio, folder), LabelFolder(tmp_path))
+    ((cut,),) = read_back(tmp_path, taxonomy).values()
+    assert {name: cut[name] for name in FIELDS} == FIELDS
+    # The browser turned the photo as its EXIF says.
+    upright = upright_box([cut[k] for k in "xywh"], 400, 300, 8)
+    assert upright == pytest.approx((30.3, 40.4, 99.7, 200.3), abs=1e-9)
 
 
 def test_corrections_become_label_files_to_the_pixel(studio, folder, tasks, taxonomy, tmp_path):
@@ -189,7 +233,7 @@ def test_corrections_become_label_files_to_the_pixel(studio, folder, tasks, taxo
 
     quarantine = take_corrections(fetch(studio, folder), LabelFolder(tmp_path))
     rows = read_back(tmp_path, taxonomy)
-    assert rows.keys() == {digest(p) for p in ("sure.jpg", "turned.jpg", "unsure.jpg")}
+    assert rows.keys() == {digest(p) for p in ("sure.jpg", "turned.jpg", "unsure.jpg", "browser.jpg")}
     first, second = rows[digest("sure.jpg")]
     assert (first["label"], first["quality"], first["part"]) == ("scratch", "Defective", "Cable Tie")
     assert [first[k] for k in "xywh"] == pytest.approx([THIRD, 10.25, 199.99 - THIRD, 66.875], abs=1e-9)
@@ -214,11 +258,11 @@ def test_corrections_become_label_files_to_the_pixel(studio, folder, tasks, taxo
 
 def test_what_was_worked_on_is_not_offered_again(studio, folder, reports, photos, taxonomy, tasks):
     newer = [r.model_copy(update={"time": r.time.replace(hour=13)}) for r in reports]
-    said = offer(studio, folder, newer, photos, taxonomy)
-    assert said.startswith("1 photos to look at") and "; 5 worked on" in said
+    _, said = offer(studio, folder, newer, photos, taxonomy)
+    assert said.startswith("1 photos to look at") and "; 6 worked on" in said
     assert len(studio.projects()) == 1
     found = fetch(studio, folder).tasks
-    assert sum(bool(t["annotations"]) for t in found) == 5 and len(found) == 6
+    assert sum(bool(t["annotations"]) for t in found) == 6 and len(found) == 7
 
 
 def test_a_later_correction_replaces_the_label_whatever_its_name(studio, folder, tasks, taxonomy, tmp_path):
@@ -251,7 +295,7 @@ def test_a_port_that_is_taken_is_said(studio, tmp_path):
 
 def test_without_an_installation_it_says_how(tmp_path):
     with (
-        pytest.raises(StudioError, match="not installed at .*: `make "),
+        pytest.raises(StudioError, match=r"not installed at .*: `make "),
         running(StudioFolder(tmp_path), tmp_path / "label-studio/bin/label-studio"),
     ):
         pass

@@ -5,7 +5,9 @@ from colorsys import hls_to_rgb
 from lng_kedro.taxonomy import Taxonomy
 
 _GOLDEN = 0.618034
-_LIGHTNESS, _SATURATION = 0.38, 0.78
+_SATURATION = 0.78
+_DARK = 1.05 / 4.5 - 0.05
+"""Luminance up to which white text has a contrast of 4.5 (WCAG 2.1)."""
 
 
 def label_colours(taxonomy: Taxonomy) -> dict[str, str]:
@@ -14,6 +16,11 @@ def label_colours(taxonomy: Taxonomy) -> dict[str, str]:
 
 
 def _colour(hue: float) -> str:
-    # Yellow and green are lighter to the eye than they are to the formula.
-    lightness = _LIGHTNESS - (0.12 if 0.1 < hue < 0.55 else 0)
-    return "#" + "".join(f"{round(255 * part):02x}" for part in hls_to_rgb(hue, lightness, _SATURATION))
+    shades = (hls_to_rgb(hue, percent / 100, _SATURATION) for percent in range(42, 0, -1))
+    shade = next(rgb for rgb in shades if _luminance(*rgb) < _DARK)
+    return "#" + "".join(f"{int(255 * part):02x}" for part in shade)
+
+
+def _luminance(red: float, green: float, blue: float) -> float:
+    r, g, b = (p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in (red, green, blue))
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b

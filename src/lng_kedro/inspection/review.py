@@ -25,7 +25,7 @@ _QUALITY = 95
 
 def offer(
     studio: Studio, folder: StudioFolder, reports: Iterable[PhotoReport], photos: Path, taxonomy: Taxonomy
-) -> str:
+) -> tuple[int, str]:
     """Makes a task of every report, the worst first, but for photos that somebody has worked on already.
 
     Args:
@@ -36,7 +36,7 @@ def offer(
         taxonomy: of the reports.
 
     Returns:
-        What is open, done and left out, for people.
+        Id of the project, and what is open, done and left out, for people.
     """
     taxonomy = review_taxonomy(taxonomy)
     config = labelling_config(taxonomy)
@@ -54,7 +54,7 @@ def offer(
     project = studio.project(title, config, folder.photos)
     open_tasks, done = studio.replace_untouched(project, list(tasks.values()))
     said = f"{open_tasks} photos to look at, the worst first; {done} worked on."
-    return said + (f" Left out: {counted(left_out)}." if left_out else "")
+    return project, said + (f" Left out: {counted(left_out)}." if left_out else "")
 
 
 def fetch(studio: Studio, folder: StudioFolder) -> Corrections:

@@ -1,4 +1,4 @@
-"""A Label Studio server of this project's own: on loopback, without telemetry, in an environment of its own."""
+"""A Label Studio server for this project alone: on loopback, without telemetry."""
 
 import json
 import os
