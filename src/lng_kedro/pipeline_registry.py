@@ -8,6 +8,7 @@ from lng_kedro.pipelines import (
     data_processing,
     evaluation,
     grpo_training,
+    inspection,
     reporting,
     reviewed,
     sft_training,
@@ -31,6 +32,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         **pipelines,
         "ablation": ablation + ablated + _reported(ablated),
         "baselines": detectors + _reported(detectors),
+        "inspection": inspection.create_pipeline(),
         "reporting": reporting.create_pipeline(),
         "reviewed": reviewed.create_pipeline(),
         "study": pipelines["data_processing"]
