@@ -85,6 +85,7 @@ def test_the_datasets_that_others_rely_on() -> None:
     ]
     names = [
         "raw_annotations",
+        "reviewed_annotations",
         "manifest@whole",
         "label_quarantine",
         "sft_samples",
@@ -171,6 +172,8 @@ def test_the_two_paths_of_the_command_line_move_everything(env: str) -> None:
     assert [p for p in found if not p.startswith(("/elsewhere/0", "/raw"))] == []
     raw = entries["raw_annotations"]
     assert raw.get("raw_dir", raw["filepath"]) == "/raw"
+    assert entries["reviewed_annotations"]["filepath"] == "/elsewhere/01_raw/reviewed"
+    assert resolved(env, reviewed_dir="/mine")["reviewed_annotations"]["filepath"] == "/mine"
     parameters = loader(env, data_dir="/elsewhere")["parameters"]
     work_dirs = {str(group["work_dir"]) for group in parameters.values() if "work_dir" in group}
     assert len(work_dirs) == 5
@@ -235,7 +238,8 @@ def test_both_stages_are_table_1_for_every_model(monkeypatch: pytest.MonkeyPatch
 def test_the_whole_way_needs_raw_photos_only() -> None:
     inputs = {n for n in pipelines["__default__"].inputs() if not n.startswith("params:")}
     # What earlier runs may have left need not be there.
-    assert inputs == {"raw_annotations", "photo_journal", "all_metrics", "all_predictions", "all_histories"}
+    stored = {"label_journal", "photo_journal", "all_metrics", "all_predictions", "all_histories"}
+    assert inputs == {"raw_annotations", "reviewed_annotations", *stored}
     order = [node.name for node in pipelines["__default__"].nodes]
     assert order.index("read_labels") < order.index("sft") < order.index("grpo") < order.index("tables")
     assert {"data_processing", "sft_training", "grpo_training", "evaluation"} <= pipelines.keys()

@@ -1,7 +1,5 @@
 """This project's own commands. Kedro looks for the group `cli` here and adds it to its commands."""
 
-import atexit
-import gc
 import json
 import logging
 import signal
@@ -13,6 +11,8 @@ import click
 from kedro.framework.cli.utils import _split_params, env_option
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import ProjectMetadata
+
+from lng_kedro.garbage import search_less
 
 PREDICT_HINTS = "Add type hints to the `predict` method"
 
@@ -26,9 +26,9 @@ lost to fragmentation. A 24 GB card has some 23.6 GiB: nvidia-smi tells."""
 def quieten() -> None:
     """Drops a warning about a class of kedro-mlflow's. Kedro calls it first (entry point `kedro.init`).
 
-    A command ends at once, too: Python would search all that was made for garbage, for a second or more.
+    A command begins and ends quickly, too; a run searches for garbage when it has started (`StartHooks`).
     """
-    atexit.register(gc.freeze)
+    search_less()
     # MLflow sets filters of its own where it warns: it can only be dropped where Kedro logs warnings.
     logging.getLogger("py.warnings").addFilter(lambda said: PREDICT_HINTS not in said.getMessage())
 

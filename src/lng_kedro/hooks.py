@@ -20,6 +20,7 @@ from kedro.pipeline import Node, Pipeline
 from lng_kedro.compute import ComputeStopped
 from lng_kedro.detectors.quiet import check_weights
 from lng_kedro.detectors.train import work_folder
+from lng_kedro.garbage import search_as_usual
 from lng_kedro.inspection.engine import InspectionStopped
 from lng_kedro.inspection.params import InProcessParams
 from lng_kedro.inspection.tables import told
@@ -144,6 +145,16 @@ def _work_folder(node: Node, catalog: CatalogProtocol[Any, Any]) -> Path:
         return work_folder(given[BASELINES], given["params:detectors"], given["params:targets"])
     (params,) = (given[name] for name in STAGES & given.keys())
     return Path(params.work_dir)
+
+
+class StartHooks:
+    """A run that has started searches for garbage."""
+
+    # Last, when all is imported.
+    @hook_impl(trylast=True)
+    def before_pipeline_run(self) -> None:
+        """Not in what was imported."""
+        search_as_usual()
 
 
 class StopHooks:

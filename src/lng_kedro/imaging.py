@@ -262,8 +262,12 @@ class PhotoFolder:
         """File of one photo; it need not exist."""
         return self.root / f"{photo_id}.jpg"
 
-    def load(self, photo_id: str) -> Image.Image:
+    def load(self, photo_id: str, size: int | None = None) -> Image.Image:
         """One photo, decoded.
+
+        Args:
+            photo_id: the photo.
+            size: side of a smaller square in pixels, for which less is decoded.
 
         Raises:
             OSError: it is not there, or no whole photo.
@@ -271,7 +275,7 @@ class PhotoFolder:
         path = self.path(photo_id)
         try:
             with Image.open(path) as image:
-                return image.convert("RGB")
+                return squeezed(image, size) if size else image.convert("RGB")
         except FileNotFoundError:
             raise
         except (SyntaxError, OSError) as error:  # Pillow's ways to say that a file is half a photo, or none

@@ -13,7 +13,6 @@ from playwright.sync_api import expect
 from lng_kedro.aihub.folder import AIHubFolder, stem
 from lng_kedro.aihub.labels import LabelReader
 from lng_kedro.geometry import upright_box
-from lng_kedro.inspection.label_folder import LabelFolder
 from lng_kedro.inspection.review import fetch, offer
 from lng_kedro.inspection.studio import StudioError, StudioFolder, running
 from lng_kedro.pipelines.reviewed.nodes import take_corrections
@@ -209,7 +208,7 @@ def test_a_person_finds_all_filled_in_and_submits_it_in_a_browser(
     page.close()
     assert [url for url in asked if not url.startswith((studio.url, f"blob:{studio.url}", "data:"))] == []
 
-    take_corrections(fetch(studio, folder), LabelFolder(tmp_path))
+    take_corrections(fetch(studio, folder), AIHubFolder(tmp_path))
     ((cut,),) = read_back(tmp_path, taxonomy).values()
     assert {name: cut[name] for name in FIELDS} == FIELDS
     # The browser turned the photo as its EXIF says.
@@ -231,7 +230,7 @@ def test_corrections_become_label_files_to_the_pixel(studio, folder, tasks, taxo
     submit(studio, tasks[HOSTILE], impossible)
     submit(studio, tasks["flat.jpg"], [], was_cancelled=True)
 
-    quarantine = take_corrections(fetch(studio, folder), LabelFolder(tmp_path))
+    quarantine = take_corrections(fetch(studio, folder), AIHubFolder(tmp_path))
     rows = read_back(tmp_path, taxonomy)
     assert rows.keys() == {digest(p) for p in ("sure.jpg", "turned.jpg", "unsure.jpg", "browser.jpg")}
     first, second = rows[digest("sure.jpg")]
@@ -266,7 +265,7 @@ def test_what_was_worked_on_is_not_offered_again(studio, folder, reports, photos
 
 
 def test_a_later_correction_replaces_the_label_whatever_its_name(studio, folder, tasks, taxonomy, tmp_path):
-    take_corrections(fetch(studio, folder), LabelFolder(tmp_path))
+    take_corrections(fetch(studio, folder), AIHubFolder(tmp_path))
     (before,) = tmp_path.glob(f"3101_14_{digest('turned.jpg')}.json")
     untouched = next(tmp_path.glob(f"*_{digest('sure.jpg')}.json")).stat().st_mtime_ns
     (task,) = (t for t in fetch(studio, folder).tasks if t["data"]["photo"] == "turned.jpg")
@@ -276,7 +275,7 @@ def test_a_later_correction_replaces_the_label_whatever_its_name(studio, folder,
     (quality,) = (r for r in changed if r["from_name"] == "quality")
     quality["value"]["choices"] = ["Defective"]
     studio.ask("PATCH", f"/api/annotations/{annotation['id']}/", {"result": changed})
-    take_corrections(fetch(studio, folder), LabelFolder(tmp_path))
+    take_corrections(fetch(studio, folder), AIHubFolder(tmp_path))
     assert not before.exists()
     assert {p.name for p in tmp_path.glob(f"*_{digest('turned.jpg')}.*")} == {
         f"2102_14_{digest('turned.jpg')}.{suffix}" for suffix in ("jpg", "json")

@@ -1,10 +1,11 @@
 """Kedro datasets of this project."""
 
 from lng_kedro.datasets.adapter import AdapterDataset, AdapterInUseDataset
-from lng_kedro.datasets.aihub import AIHubDataset, RenderedAIHubDataset
+from lng_kedro.datasets.aihub import AIHubDataset, RenderedAIHubDataset, ReviewedDataset
 from lng_kedro.datasets.checkpoint import CheckpointDataset
 from lng_kedro.datasets.detector import DetectorDataset
-from lng_kedro.datasets.label_studio import CorrectionsDataset, LabelFolderDataset
+from lng_kedro.datasets.label_studio import CorrectionsDataset
+from lng_kedro.datasets.labels import LabelJournalDataset
 from lng_kedro.datasets.photos import PhotoFolderDataset, PhotoJournalDataset
 from lng_kedro.datasets.reports import (
     NewPhotosDataset,
@@ -22,13 +23,14 @@ __all__ = [
     "CheckpointDataset",
     "CorrectionsDataset",
     "DetectorDataset",
-    "LabelFolderDataset",
+    "LabelJournalDataset",
     "NewPhotosDataset",
     "PhotoFolderDataset",
     "PhotoJournalDataset",
     "RenderedAIHubDataset",
     "RenderedPhotosDataset",
     "ReportsDataset",
+    "ReviewedDataset",
     "StoredResultsDataset",
     "TaxonomyDataset",
     "WholeTextDataset",

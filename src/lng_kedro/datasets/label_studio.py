@@ -1,4 +1,4 @@
-"""What people made of inspection reports, and where it becomes label files."""
+"""What people made of inspection reports."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,6 @@ from typing import Any, NoReturn
 from kedro.io import AbstractDataset, DatasetError
 
 from lng_kedro.inspection.corrections import Corrections
-from lng_kedro.inspection.label_folder import LabelFolder
 from lng_kedro.inspection.review import corrections, fetch
 from lng_kedro.inspection.studio import StudioError, StudioFolder, running
 
@@ -69,28 +68,3 @@ class CorrectionsDataset(AbstractDataset[NoReturn, Corrections]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self.folder.root), "export": str(self._export)}
-
-
-class LabelFolderDataset(AbstractDataset[LabelFolder, LabelFolder]):
-    """The folder of corrected photos and their labels, which its node fills.
-
-    Example:
-        >>> LabelFolderDataset(filepath="data/01_raw/reviewed").load()
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
-
-    def load(self) -> LabelFolder:
-        """The folder, which need not be there."""
-        return LabelFolder(self._filepath)
-
-    def save(self, data: LabelFolder) -> None:
-        """Takes note of the folder, whose files are there already."""
-
-    def _exists(self) -> bool:
-        return True  # at first it is empty
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}

@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 nodes.take_corrections,
-                inputs=["corrections", "label_folder"],
+                inputs=["corrections", "reviewed_annotations"],
                 outputs="reviewed_quarantine",
                 name="take_corrections",
                 tags="ingest",
