@@ -41,8 +41,8 @@ CONNECT_S = 10.0
 ONE_WORD = "LNG"
 """All that a server may write that is asked whether it keeps to a schema."""
 
-NOT_THE_PHOTO = {401, 403, 404, 429}
-"""Answers about a key, a name or too many requests."""
+NO_ENTRY = {401, 403, 429}
+"""Statuses that are about a key or too many requests, not about what was asked."""
 
 
 class ServerEngine:
@@ -132,7 +132,8 @@ class ServerEngine:
                 # Else the checkpoint's own, and a report has to repeat itself.
                 self._vllm = {"repetition_penalty": 1.0}
             if known and self._params.model not in known:
-                logger.warning("%s answers as %s, and lists %s", self._params.url, self._params.model, known)
+                listed = ", ".join(known)
+                logger.warning("%s answers as %s, and lists %s", self._params.url, self._params.model, listed)
             await self._see_schema_kept(client)
         except APIError as error:
             raise InspectionStopped(self._gone(error)) from error
@@ -142,6 +143,8 @@ class ServerEngine:
         try:
             await self._ask(client, _GREY, 1, self._fields)
         except APIStatusError as error:
+            if error.status_code in NO_ENTRY:
+                raise
             raise InspectionStopped(await self._cause(client, error)) from error
 
     async def _see_schema_kept(self, client: AsyncOpenAI) -> None:
@@ -150,8 +153,8 @@ class ServerEngine:
             answer = await self._ask(client, _GREY, self._max_new_tokens, fields)
             if answer.text.strip().strip('"') != ONE_WORD:
                 raise InspectionStopped(
-                    f"{self._params.url} takes a schema as {', '.join(fields)}, and does not keep to it: take "
-                    "another form (inspection.engine.schema_as), or none"
+                    f"{self._params.url} takes a schema as {', '.join(fields)}, and does not keep to it: "
+                    "take another form (inspection.engine.schema_as), or none"
                 )
 
     async def _answer(self, client: AsyncOpenAI, photo: bytes) -> Answer | Failure:
@@ -159,7 +162,7 @@ class ServerEngine:
             try:
                 return await self._ask(client, photo, self._max_new_tokens, self._fields)
             except APIStatusError as error:
-                if error.status_code in NOT_THE_PHOTO:
+                if error.status_code in NO_ENTRY:
                     raise
                 await self._ask_about_nothing(client)
                 return Failure(self._said(error))
@@ -192,7 +195,7 @@ class ServerEngine:
         `transformers serve` lists what is in a cache, not the folder that it serves.
         """
         try:
-            listed = await client.with_options(max_retries=0).models.list()
+            listed = await client.with_options(max_retries=1).models.list()
             return {model.id: model.owned_by for model in listed.data}
         except APIError:
             return {}
@@ -233,7 +236,7 @@ class ServerEngine:
         elif not isinstance(error, APIStatusError):
             found = _brief(error.__cause__ or error)
             why = f"Nothing answers at {self._params.url} {times} ({found}): start it"
-        elif error.status_code in (401, 403):
+        elif error.status_code != 429 and error.status_code in NO_ENTRY:
             why = f"{self._said(error)}: inspection.engine.api_key_variable names the variable with its key"
         elif error.status_code == 429:
             why = f"{self._said(error)} {times}: lower inspection.engine.parallel"
