@@ -116,19 +116,19 @@ def test_a_thought_that_a_server_took_out_is_put_back(dialogue, name):
 
 
 @pytest.mark.parametrize(
-    ("field", "changed", "help"),
+    ("field", "changed", "advice"),
     [
         ("structured_outputs", {"schema_as": "grammar"}, "--params inspection.engine.schema_as=none"),
         ("logprobs", {}, "--params inspection.engine.logprobs=false"),
     ],
 )
-def test_a_refused_field_is_named_with_what_to_change(dialogue, field, changed, help):
+def test_a_refused_field_is_named_with_what_to_change(dialogue, field, changed, advice):
     def reply(body):
         return refusal(400, f"no {field} here") if field in body else completion("[]")
 
     with stand_in(reply) as server, pytest.raises(InspectionStopped, match="said 400, no ") as stopped:
         list(ServerEngine(params(server.url, **changed), dialogue, 300).answers(PHOTOS))
-    assert str(stopped.value).endswith(help)
+    assert str(stopped.value).endswith(advice)
 
 
 @pytest.mark.parametrize("form", ["grammar", "json_schema"])
@@ -190,11 +190,11 @@ def test_a_passing_trouble_is_tried_again(dialogue, status):
 
 
 @pytest.mark.parametrize(
-    ("status", "help"),
+    ("status", "advice"),
     [(401, "api_key_variable"), (429, "lower inspection.engine.parallel"), (404, "inspection.engine.model")],
 )
-def test_a_server_that_wants_no_photo_says_what_to_change(dialogue, status, help):
-    with stand_in(lambda body: refusal(status, "no")) as server, pytest.raises(InspectionStopped, match=help):
+def test_a_server_that_wants_no_photo_says_what_to_change(dialogue, status, advice):
+    with stand_in(lambda body: refusal(status, "no")) as server, pytest.raises(InspectionStopped, match=advice):
         list(ServerEngine(params(server.url), dialogue, 300).answers(PHOTOS))
 
 
@@ -267,7 +267,7 @@ def test_a_server_that_hangs_is_given_up(dialogue):
 
     with stand_in(reply) as server:
         engine = ServerEngine(params(server.url, timeout_s=0.3, retries=1), dialogue, 300)
-        with pytest.raises(InspectionStopped, match="within 0.3 s, after 2 tries: raise inspection"):
+        with pytest.raises(InspectionStopped, match=r"within 0.3 s, after 2 tries: raise inspection"):
             list(engine.answers(PHOTOS))
         release.set()
         assert len([r for r in server.asked if photo_of(r.body) == PHOTOS[0]]) == 2
@@ -338,7 +338,7 @@ def test_photos_that_leave_this_machine_unencrypted_are_warned_about(dialogue, c
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000/v1", "ftp://host/v1", "http://", "http://key@host/v1"])
 def test_what_is_no_url_is_refused(url):
-    with pytest.raises(ValidationError, match="no URL such as|holds no key"):
+    with pytest.raises(ValidationError, match=r"no URL such as|holds no key"):
         params(url)
 
 
