@@ -19,6 +19,7 @@ from kedro.pipeline import Node, Pipeline
 from lng_kedro.compute import ComputeStopped
 from lng_kedro.detectors.quiet import check_weights
 from lng_kedro.detectors.train import work_folder
+from lng_kedro.inspection.engine import InspectionStopped
 from lng_kedro.params import as_option, hint
 from lng_kedro.preflight import unused_datasets, wrong_configuration
 from lng_kedro.processes import rank, world_size
@@ -147,7 +148,7 @@ class StopHooks:
     @hook_impl(trylast=True)
     def on_pipeline_error(self, error: Exception) -> None:
         """Kedro prints a `ClickException` as one sentence."""
-        if isinstance(error, TrainingStopped | EvaluationStopped | ComputeStopped):
+        if isinstance(error, TrainingStopped | EvaluationStopped | InspectionStopped | ComputeStopped):
             raise click.ClickException(str(error)) from error
 
 
@@ -228,8 +229,8 @@ def _missing_input(
     for name in sorted(pipeline.inputs()):
         if name.startswith("params:") or catalog.exists(name):
             continue
-        if name == "raw_annotations":
-            return str(catalog[name].missing)
+        if said := getattr(catalog[name], "missing", None):
+            return str(said)
         table = name.partition("@")[0]
         makers = [
             n

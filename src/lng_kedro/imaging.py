@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -33,6 +34,9 @@ _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PROGRESSIVE, _SCAN = (b"\xff\xc2", b"\xff\xca"), b"\xff\xda"
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """A JPEG's next marker: between others lie pixels, in which 00 and restarts follow on FF."""
+
+_LIMIT = Lock()
+"""Photos are opened by several threads, and Pillow's limit is one for all."""
 
 _RESTARTS = [bytes([0xFF, marker]) for marker in range(0xD0, 0xD8)]
 _NO_DATA = 128
@@ -110,11 +114,12 @@ def squeezed(image: Image.Image, size: int) -> Image.Image:
 @contextmanager
 def _opened(photo: bytes) -> Iterator[Image.Image]:
     """The photo's header; Pillow's own limit of pixels gives way to ours."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        image = Image.open(io.BytesIO(photo), formats=FORMS)
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+    with _LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(io.BytesIO(photo), formats=FORMS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
     with image:
         yield image
 

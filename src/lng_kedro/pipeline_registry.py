@@ -8,6 +8,7 @@ from lng_kedro.pipelines import (
     data_processing,
     evaluation,
     grpo_training,
+    inspection,
     reporting,
     sft_training,
 )
@@ -30,6 +31,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         **pipelines,
         "ablation": ablation + ablated + _reported(ablated),
         "baselines": detectors + _reported(detectors),
+        "inspection": inspection.create_pipeline(),
         "reporting": reporting.create_pipeline(),
         "study": pipelines["data_processing"]
         + pipelines["sft_training"]

@@ -28,6 +28,9 @@ class RuntimeParams(Params):
     model: str
     raw_dir: str
     data_dir: str
+    photos: str | None = None
+    adapter: str | None = None
+    reports: str | None = None
 
 
 class Globals(RuntimeParams):

@@ -1,7 +1,7 @@
 """A LoRA adapter as PEFT stores it."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
@@ -35,6 +35,42 @@ class AdapterDataset(AbstractDataset[Any, Path]):
 
     def _exists(self) -> bool:
         return (self._filepath / "adapter_model.safetensors").is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class AdapterInUseDataset(AbstractDataset[NoReturn, Path | None]):
+    """A stored adapter that is used and never written; without a path a bare model, loaded as None.
+
+    Example:
+        >>> AdapterInUseDataset(filepath="data/06_models/gemma_3_4b/grpo_adapter").load()
+    """
+
+    def __init__(self, *, filepath: str | None, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath) if filepath else None
+        self.metadata = metadata
+
+    def save(self, data: NoReturn) -> None:  # noqa: ARG002
+        """Refused."""
+        raise DatasetError("An adapter in use is read only.")
+
+    def load(self) -> Path | None:
+        """Folder of the adapter, or None for a bare model."""
+        if not self._exists():
+            raise DatasetError(self.missing)
+        return self._filepath
+
+    @property
+    def missing(self) -> str:
+        """What to do if there is no adapter."""
+        return (
+            f"There is no adapter at {self._filepath}: train one, name its folder by --params adapter=PATH, "
+            "or take the bare model with --params adapter=null."
+        )
+
+    def _exists(self) -> bool:
+        return self._filepath is None or (self._filepath / "adapter_model.safetensors").is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

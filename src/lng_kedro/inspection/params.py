@@ -1,12 +1,24 @@
 """What answers, and how it is asked."""
 
 from ipaddress import ip_address
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
-from lng_kedro.params import Params
+from lng_kedro.params import Params, only_own
+
+
+class InProcessParams(Params):
+    """A model in this process.
+
+    Attributes:
+        kind: which engine this is.
+        batch_size: photos a batch.
+    """
+
+    kind: Literal["in_process"]
+    batch_size: PositiveInt
 
 
 class ServerParams(Params):
@@ -55,3 +67,24 @@ class ServerParams(Params):
             return ip_address(host).is_loopback
         except ValueError:
             return host == "localhost"
+
+
+ENGINES: dict[str, type[Params]] = {"in_process": InProcessParams, "server": ServerParams}
+"""What can answer, and what can be set there."""
+
+EngineParams = Annotated[
+    InProcessParams | ServerParams, Field(discriminator="kind"), BeforeValidator(only_own("kind", ENGINES))
+]
+"""What answers; see conf/base/parameters/inspection.yml."""
+
+
+class InspectionParams(Params):
+    """See conf/base/parameters/inspection.yml for what each value means."""
+
+    engine: EngineParams
+    constrained: bool
+    max_new_tokens: PositiveInt
+    look_ahead: PositiveInt
+    jpeg_quality: int = Field(ge=1, le=95)
+    max_pixels: PositiveInt
+    max_bytes: PositiveInt

@@ -50,15 +50,18 @@ def generate_answers(
         batch_size: photos a batch.
         max_new_tokens: where an answer is cut off.
     """
-    text = vlm.processor.apply_chat_template(with_photo(prompt), tokenize=False, add_generation_prompt=True)
     for start in tqdm(range(0, len(photos), batch_size), desc="Answers", unit="batch"):
         batch = [load() for load in photos[start : start + batch_size]]
-        yield from _answer_batch(vlm, text, batch, max_new_tokens)
+        yield from answer_batch(vlm, prompt, batch, max_new_tokens)
 
 
-def _answer_batch(vlm: Vlm, text: str, photos: list[Image], max_new_tokens: int) -> list[Answer]:
+def answer_batch(
+    vlm: Vlm, prompt: Sequence[Message], photos: Sequence[Image], max_new_tokens: int, constraint: Any = None
+) -> list[Answer]:
+    """Greedy answers to one prompt about some photos at once; see `generate_answers`."""
     import torch
 
+    text = vlm.processor.apply_chat_template(with_photo(prompt), tokenize=False, add_generation_prompt=True)
     inputs = vlm.processor(
         text=[text] * len(photos),
         images=[[photo] for photo in photos],

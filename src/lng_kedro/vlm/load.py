@@ -8,6 +8,7 @@ from typing import Any
 
 from lng_kedro.geometry import Frame
 from lng_kedro.vlm.backend import Backend, choose_backend, device_of
+from lng_kedro.vlm.fits import check_fits
 from lng_kedro.vlm.spec import LoraParams, ModelSpec, VlmParams
 
 logger = logging.getLogger(__name__)
@@ -157,6 +158,7 @@ def _load_transformers(
         spec.checkpoint, revision=spec.revision, device_map={"": device_of(spec)}, **options
     )
     if adapter is not None:
+        check_fits(adapter, model)
         model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
     elif new_adapter is not None:
         torch.manual_seed(seed)

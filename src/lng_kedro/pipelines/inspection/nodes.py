@@ -1,0 +1,56 @@
+"""Nodes of inspection."""
+
+import json
+from pathlib import Path
+
+from lng_kedro.inspection.engine import Engine
+from lng_kedro.inspection.in_process import InProcessEngine
+from lng_kedro.inspection.journal import Reports
+from lng_kedro.inspection.params import InProcessParams, InspectionParams
+from lng_kedro.inspection.photos import NewPhotos
+from lng_kedro.inspection.run import inspect_photos
+from lng_kedro.inspection.tables import errors_csv, findings_csv, reports_coco, summary
+from lng_kedro.taxonomy import Taxonomy
+from lng_kedro.vlm.spec import VlmParams
+
+
+def inspect(
+    photos: NewPhotos,
+    journal: Reports,
+    adapter: Path | None,
+    taxonomy: Taxonomy,
+    vlm_params: VlmParams,
+    params: InspectionParams,
+) -> tuple[Reports, Taxonomy, str]:
+    """Reports the photos that are new or changed; goes on where it was cut off.
+
+    Returns:
+        The reports, the taxonomy that the model keeps to, and a summary (JSON).
+
+    Raises:
+        ValueError: the adapter is of another model, or nothing says how it is spoken with.
+        InspectionStopped: it was interrupted, or nothing answers any more.
+    """
+    engine = _engine(adapter, taxonomy, vlm_params, params)
+    counts = inspect_photos(photos, journal, engine, params)
+    return (
+        journal,
+        engine.dialogue.taxonomy,
+        json.dumps(summary(journal, counts), ensure_ascii=False, indent=1),
+    )
+
+
+def tables(reports: Reports, taxonomy: Taxonomy) -> tuple[str, str, str]:
+    """Texts of the table of findings, the table of errors and COCO's form."""
+    coco = json.dumps(reports_coco(reports, taxonomy), ensure_ascii=False)
+    return findings_csv(reports, taxonomy), errors_csv(reports), coco
+
+
+def _engine(
+    adapter: Path | None, taxonomy: Taxonomy, vlm_params: VlmParams, params: InspectionParams
+) -> Engine:
+    if isinstance(params.engine, InProcessParams):
+        return InProcessEngine(
+            vlm_params, adapter, taxonomy, params.engine, params.max_new_tokens, params.constrained
+        )
+    raise NotImplementedError
