@@ -1,5 +1,6 @@
 """Checks before a run: what is missing is said in one sentence, before long work starts."""
 
+import json
 import logging
 import shlex
 from collections.abc import Generator, Iterable
@@ -20,11 +21,14 @@ from lng_kedro.compute import ComputeStopped
 from lng_kedro.detectors.quiet import check_weights
 from lng_kedro.detectors.train import work_folder
 from lng_kedro.inspection.engine import InspectionStopped
+from lng_kedro.inspection.params import InProcessParams
+from lng_kedro.inspection.tables import told
 from lng_kedro.params import as_option, hint
 from lng_kedro.preflight import unused_datasets, wrong_configuration
 from lng_kedro.processes import rank, world_size
 from lng_kedro.tracking import register_adapter
 from lng_kedro.training.run import TrainingStopped, forget_finished
+from lng_kedro.vlm.adapter import stored_dialogue
 from lng_kedro.vlm.answers import EvaluationStopped, forget_answers
 from lng_kedro.vlm.backend import INSTALL_UNSLOTH, choose_backend
 
@@ -63,6 +67,7 @@ class PreflightHooks:
             or _too_many_processes(pipeline, run_params)
             or _missing_input(pipeline, catalog, run_params)
             or _missing_means(pipeline, catalog, run_params)
+            or _missing_for_inspection(pipeline, catalog)
         )
         _refuse([problem] if problem else [])
 
@@ -166,9 +171,12 @@ class ReportingHooks:
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> None:
-        """Prints where the data page is; the filled rows of Table III, and where the report page is."""
+        """Prints where the data page is, what was inspected, the filled rows of Table III, and where they are."""
         if "data_page" in pipeline.all_outputs():
             click.echo(f"What became of the data: {catalog['data_page']._filepath}")
+        if "reports_summary" in pipeline.all_outputs():
+            click.echo(told(json.loads(catalog.load("reports_summary"))))
+            click.echo(f"All of it: {catalog['reports_summary']._filepath.parent}")
         if not {"table_3", "report_page"} <= pipeline.all_outputs():
             return
         table = catalog.load("table_3")
@@ -294,6 +302,26 @@ def _missing_for_detectors(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any
                 check_weights(catalog.load(name).weights, params.work_dir)
             except TrainingStopped as error:
                 return f"{error}: --params {name.removeprefix('params:')}.weights=PATH"
+    return None
+
+
+def _missing_for_inspection(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> str | None:
+    if "params:inspection" not in pipeline.inputs():
+        return None
+    params, adapter = catalog.load("params:inspection"), catalog.load("adapter_in_use")
+    in_process = isinstance(params.engine, InProcessParams)
+    packages = ["torch", "transformers", "peft"] if in_process else ["openai"]
+    packages += ["xgrammar"] if in_process and params.constrained else []
+    if missing := [name for name in packages if not find_spec(name)]:
+        return f"Inspection needs {', '.join(missing)}: pip install -c constraints.txt -e '.[train,serve]'"
+    vlm = catalog.load("params:vlm")
+    try:
+        if adapter:
+            stored_dialogue(adapter)
+        if in_process:
+            choose_backend(vlm.spec)
+    except ValueError as error:
+        return f"Model '{vlm.model}': {error}"
     return None
 
 

@@ -75,7 +75,10 @@ class InProcessEngine:
 
     @cached_property
     def _vlm(self) -> Vlm:
-        return self._load()
+        try:
+            return self._load()
+        except ValueError as error:  # the adapter is of another model, for one
+            raise InspectionStopped(str(error)) from error
 
     @cached_property
     def _constraint(self) -> Constraint | None:

@@ -83,25 +83,47 @@ def reports_coco(reports: Iterable[PhotoReport], taxonomy: Taxonomy) -> dict[str
 
 
 def summary(reports: Iterable[PhotoReport], counts: Counts) -> dict[str, Any]:
-    """How many there are of what, over all reports and in this command."""
-    photos: Counter[str] = Counter()
+    """How many there are of what.
+
+    Args:
+        reports: of all photos.
+        counts: what this command did.
+
+    Returns:
+        ``photos`` (all, with findings, without, and errors), ``errors`` by reason, ``findings`` by label,
+        ``this_command``, and ``made_by``: each maker with its number of photos.
+    """
+    kinds: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     labels: Counter[str] = Counter()
     makers: Counter[str] = Counter()
     for report in reports:
         problem = _problem(report)
+        kinds["errors" if problem else "with_findings" if report.findings else "without_findings"] += 1
         errors.update([problem[0]] if problem else [])
-        photos["all"] += 1
-        photos["errors" if report.error else "with_findings" if report.findings else "without_findings"] += 1
         labels.update(str(found[LABEL]) for found in report.findings)
         makers[report.made_by.model_dump_json()] += 1
+    photos = {kind: kinds[kind] for kind in ("with_findings", "without_findings", "errors")}
+    command = {"photos": counts.found, "new": counts.new, "not_found_any_more": counts.gone}
     return {
-        "photos": dict(sorted(photos.items())),
+        "photos": {"all": kinds.total(), **photos},
         "errors": dict(errors.most_common()),
         "findings": {"all": labels.total(), **dict(labels.most_common())},
-        "this_command": {"photos": counts.found, "new": counts.new, "not_found_any_more": counts.gone},
+        "this_command": command,
         "made_by": [{"photos": number, **json.loads(maker)} for maker, number in makers.most_common()],
     }
+
+
+def told(summary: Mapping[str, Any]) -> str:
+    """A summary in a sentence or two."""
+    photos, command = summary["photos"], summary["this_command"]
+    said = (
+        f"{photos['all']} photos: {summary['findings']['all']} findings on {photos['with_findings']}, none on "
+        f"{photos['without_findings']}, {photos['errors']} errors. New in this command: {command['new']}."
+    )
+    if gone := command["not_found_any_more"]:
+        said += f" Reports of {gone} photos that were not found this time stay."
+    return said
 
 
 def _problem(report: PhotoReport) -> tuple[str, str] | None:
