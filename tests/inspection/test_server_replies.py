@@ -194,7 +194,10 @@ def test_a_passing_trouble_is_tried_again(dialogue, status):
     [(401, "api_key_variable"), (429, "lower inspection.engine.parallel"), (404, "inspection.engine.model")],
 )
 def test_a_server_that_wants_no_photo_says_what_to_change(dialogue, status, advice):
-    with stand_in(lambda body: refusal(status, "no")) as server, pytest.raises(InspectionStopped, match=advice):
+    with (
+        stand_in(lambda body: refusal(status, "no")) as server,
+        pytest.raises(InspectionStopped, match=advice),
+    ):
         list(ServerEngine(params(server.url), dialogue, 300).answers(PHOTOS))
 
 
