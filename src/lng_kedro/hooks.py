@@ -29,7 +29,7 @@ from lng_kedro.preflight import unused_datasets, wrong_configuration
 from lng_kedro.processes import rank, world_size
 from lng_kedro.tracking import register_adapter
 from lng_kedro.training.run import TrainingStopped, forget_finished
-from lng_kedro.vlm.adapter import stored_dialogue
+from lng_kedro.vlm.adapter import WEIGHTS, stored_dialogue
 from lng_kedro.vlm.answers import EvaluationStopped, forget_answers
 from lng_kedro.vlm.backend import INSTALL_UNSLOTH, choose_backend
 
@@ -321,10 +321,14 @@ def _missing_for_inspection(pipeline: Pipeline, catalog: CatalogProtocol[Any, An
         return None
     params, adapter = catalog.load("params:inspection"), catalog.load("adapter_in_use")
     in_process = isinstance(params.engine, InProcessParams)
-    packages = ["torch", "transformers", "peft"] if in_process else ["openai"]
-    packages += ["xgrammar"] if in_process and params.constrained else []
+    packages, extras = ["torch", "transformers", "peft"], "train,serve"
+    packages += ["xgrammar"] if params.constrained else []
+    if not in_process:
+        packages, extras = ["openai"], "client"
     if missing := [name for name in packages if not find_spec(name)]:
-        return f"Inspection needs {', '.join(missing)}: pip install -c constraints.txt -e '.[train,serve]'"
+        return f"Inspection needs {', '.join(missing)}: pip install -c constraints.txt -e '.[{extras}]'"
+    if in_process and adapter and not (adapter / WEIGHTS).is_file():
+        return f"{adapter} holds no adapter; what says how a model is asked suffices for a server's alone"
     vlm = catalog.load("params:vlm")
     try:
         if adapter:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lng_kedro.vlm.dialogue import Dialogue
 
+WEIGHTS = "adapter_model.safetensors"
 LEARNED_FROM = "learned_from.json"
 DIALOGUE = "dialogue.json"
 
@@ -58,6 +59,11 @@ def learned_from(folder: Path | None) -> set[str]:
 def adapter_hash(folder: Path | None) -> str:
     """SHA-256 of an adapter's weights and configuration; of a bare model, of nothing."""
     whole = sha256()
-    for name in ("adapter_config.json", "adapter_model.safetensors") if folder else ():
+    for name in ("adapter_config.json", WEIGHTS) if folder else ():
         whole.update((folder / name).read_bytes())  # type: ignore[operator]  # there is a folder
     return whole.hexdigest()
+
+
+def known_adapter_hash(folder: Path) -> str | None:
+    """The same of a folder that may hold no adapter, but the merged model, or only how it is asked."""
+    return adapter_hash(folder) if (folder / WEIGHTS).is_file() else None

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from lng_kedro.inspection.engine import Engine
+from lng_kedro.inspection.engine import Engine, InspectionStopped
 from lng_kedro.inspection.in_process import InProcessEngine
 from lng_kedro.inspection.journal import Reports
 from lng_kedro.inspection.params import InProcessParams, InspectionParams
@@ -11,6 +11,7 @@ from lng_kedro.inspection.photos import NewPhotos
 from lng_kedro.inspection.run import inspect_photos
 from lng_kedro.inspection.tables import errors_csv, findings_csv, reports_coco, summary
 from lng_kedro.taxonomy import Taxonomy
+from lng_kedro.vlm.adapter import known_adapter_hash, stored_dialogue
 from lng_kedro.vlm.spec import VlmParams
 
 
@@ -53,4 +54,16 @@ def _engine(
         return InProcessEngine(
             vlm_params, adapter, taxonomy, params.engine, params.max_new_tokens, params.constrained
         )
-    raise NotImplementedError
+    from lng_kedro.inspection.server import ServerEngine
+
+    if adapter is None:
+        raise InspectionStopped(
+            "Nothing says how the server's model is asked: --params adapter=PATH names a copy of its adapter, "
+            "or of the merged model"
+        )
+    try:
+        return ServerEngine(
+            params.engine, stored_dialogue(adapter), params.max_new_tokens, known_adapter_hash(adapter)
+        )
+    except ValueError as error:
+        raise InspectionStopped(str(error)) from error
