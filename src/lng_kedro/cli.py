@@ -1,10 +1,8 @@
 """This project's own commands. Kedro looks for the group `cli` here and adds it to its commands."""
 
-import json
 import logging
 import signal
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import click
@@ -57,22 +55,19 @@ def review(metadata: ProjectMetadata, env: str | None, params: dict[str, Any], p
     session = KedroSession.create(project_path=metadata.project_path, env=env, runtime_params=params)
     catalog = session.load_context().catalog
     source, reports = catalog["corrections"], catalog.load("reports")
-    try:
-        inspected = json.loads(reports.path.with_name(SOURCE).read_text(encoding="utf-8"))["photos"]
-    except OSError as error:
-        raise click.ClickException(
-            f"No reports at {reports.path}: run `kedro run --pipelines inspection`"
-        ) from error
+    if not reports.path.is_file():
+        raise click.ClickException(f"No reports at {reports.path}: run `kedro run --pipelines inspection`.")
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # it ends alike
     try:
         click.echo("Label Studio starts, the first time within a minute.")
         with running(source.folder, source.command, port) as studio:
             taxonomy = catalog.load("reports_taxonomy")
-            project, said = offer(studio, source.folder, reports, Path(inspected), taxonomy)
+            project, said = offer(studio, source.folder, reports, reports.photos, taxonomy)
             click.echo(f"{said}\nOpen {studio.url}/projects/{project}/data as {studio.login.user},")
             click.echo(f"password {studio.login.password}, and begin with 'Label All Tasks'.")
             click.echo("Ctrl-C ends it. `kedro run --pipelines reviewed` takes what was submitted.")
-            signal.pause()
+            studio.process.wait()
+            raise StudioError(f"Label Studio has ended by itself; {source.folder.log} says why.")
     except StudioError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:

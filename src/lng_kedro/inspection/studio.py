@@ -71,6 +71,11 @@ class StudioFolder:
         """Photos as browsers show them, below `served`."""
         return self.served / "photos"
 
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self.root / "server.log"
+
     def login(self) -> Login:
         """The user, made up at first."""
         file = self.root / "login.json"
@@ -93,10 +98,12 @@ class Studio:
     Attributes:
         url: where it is.
         login: its user.
+        process: its own.
     """
 
     url: str
     login: Login
+    process: "subprocess.Popen[bytes]"
 
     def ask(self, method: str, path: str, content: Any = None) -> Any:
         """What the API answers.
@@ -194,21 +201,21 @@ def running(folder: StudioFolder, command: Path, port: int | None = None) -> Ite
         install = f"make {command.parents[1]}/.installed"
         raise StudioError(f"Label Studio is not installed at {command}: `{install}`")
     chosen = _port(port)
-    studio = Studio(f"http://{HOST}:{chosen}", folder.login())
+    login = folder.login()
     folder.photos.mkdir(parents=True, exist_ok=True)
-    log = folder.root / "server.log"
     arguments = ["start", "--no-browser", "--internal-host", HOST, "--port", str(chosen)]
-    with log.open("wb") as said:
+    with folder.log.open("wb") as said:
         process = subprocess.Popen(  # noqa: S603  the command is the project's own
             [str(command.absolute()), *arguments, "--enable-legacy-api-token"],
-            env=_environment(folder, studio.login),
+            env=_environment(folder, login),
             cwd=folder.root,
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=subprocess.STDOUT,
         )
+    studio = Studio(f"http://{HOST}:{chosen}", login, process)
     try:
-        _wait(studio, process, log)
+        _wait(studio, folder.log)
         yield studio
     finally:
         process.terminate()
@@ -254,11 +261,11 @@ def _port(wanted: int | None) -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait(studio: Studio, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def _wait(studio: Studio, log: Path) -> None:
     """Returns once the server knows its user."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
-        if process.poll() is not None:
+        if studio.process.poll() is not None:
             break
         try:
             studio.ask("GET", "/api/current-user/whoami")
