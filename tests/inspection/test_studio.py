@@ -1,11 +1,16 @@
 """The round trip through a real Label Studio: reports in, corrections out, label files for the raw reader."""
 
 import json
+import signal
+import socket
+import subprocess
+import sys
 from hashlib import sha256
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
+import pandas as pd
 import psutil
 import pytest
 from playwright.sync_api import expect
@@ -17,6 +22,7 @@ from lng_kedro.inspection.review import fetch, offer
 from lng_kedro.inspection.studio import StudioError, StudioFolder, running
 from lng_kedro.pipelines.reviewed.nodes import take_corrections
 from tests.inspection.reports import FIELDS, finding, report, turned
+from tests.project import ROOT, copy_project, kedro, prepare_store
 from tests.raw import scene
 
 COMMAND = Path(__file__).parents[2] / ".venv/label-studio/bin/label-studio"
@@ -66,7 +72,7 @@ def reports():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return StudioFolder(tmp_path_factory.mktemp("studio") / "label_studio")
+    return StudioFolder(tmp_path_factory.mktemp("studio") / "01_raw/label_studio")
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +120,19 @@ def digest(photo):
     return sha256(PHOTOS[photo]).hexdigest()[:32]
 
 
+def listening(port):
+    connections = psutil.net_connections("inet")
+    return {c.laddr.ip for c in connections if c.status == "LISTEN" and c.laddr.port == port}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def test_it_listens_on_loopback_only(studio):
-    port = int(studio.url.rpartition(":")[2])
-    listening = {
-        c.laddr.ip for c in psutil.net_connections("inet") if c.status == "LISTEN" and c.laddr.port == port
-    }
-    assert listening == {"127.0.0.1"}
+    assert listening(int(studio.url.rpartition(":")[2])) == {"127.0.0.1"}
 
 
 def test_nothing_is_told_to_anybody(studio, folder):
@@ -150,10 +163,9 @@ def test_the_worst_come_first_and_what_cannot_be_shown_is_said(tasks, offered):
 
 
 def test_only_photos_of_reports_are_served(studio, folder, tasks, photos):
-    opener_headers = {"Authorization": f"Token {studio.login.token}"}
-    from urllib.request import Request
+    token = {"Authorization": f"Token {studio.login.token}"}
 
-    def get(path, headers=opener_headers):
+    def get(path, headers=token):
         return urlopen(Request(studio.url + path, headers=headers)).read()
 
     assert get(tasks["sure.jpg"]["data"]["image"]) == PHOTOS["sure.jpg"]
@@ -203,7 +215,7 @@ def test_a_person_finds_all_filled_in_and_submits_it_in_a_browser(
     expect(checked).to_have_count(len(FIELDS))
     labels = checked.evaluate_all("inputs => inputs.map(i => i.closest('label').textContent)")
     assert [text.partition("[")[0].strip() for text in labels] == list(FIELDS.values())
-    page.get_by_role("button", name="Submit").click()
+    page.get_by_test_id("bottombar-submit-button").click()
     expect(page.get_by_role("button", name="Update")).to_be_visible()
     page.close()
     assert [url for url in asked if not url.startswith((studio.url, f"blob:{studio.url}", "data:"))] == []
@@ -281,6 +293,57 @@ def test_a_later_correction_replaces_the_label_whatever_its_name(studio, folder,
         f"2102_14_{digest('turned.jpg')}.{suffix}" for suffix in ("jpg", "json")
     }
     assert next(tmp_path.glob(f"*_{digest('sure.jpg')}.json")).stat().st_mtime_ns == untouched
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project whose virtual environment is this one's."""
+    copied = copy_project(tmp_path / "project")
+    (copied / ".venv").symlink_to(ROOT / ".venv")
+    return copied
+
+
+def test_two_commands_offer_reports_and_take_what_was_submitted(
+    studio, folder, reports, photos, taxonomy, project
+):
+    data = folder.root.parents[1]
+    prepare_store(data)
+    stored = data / "08_reporting/tiny_qwen2_5_vl/inspection/reports.jsonl"
+    stored.parent.mkdir(parents=True)
+    stored.write_text("".join(r.model_dump_json() + "\n" for r in reports), encoding="utf-8")
+    stored.with_name("photos.json").write_text(json.dumps({"photos": str(photos)}))
+    stored.with_name("taxonomy.json").write_text(taxonomy.model_dump_json())
+    port = free_port()
+    command = ["-m", "kedro", "review", "--env", "test", "--params", f"data_dir={data}", "--port", str(port)]
+    with subprocess.Popen(
+        [sys.executable, *command], cwd=project, stdout=subprocess.PIPE, text=True
+    ) as process:
+        said = "".join(
+            iter(
+                process.stdout.readline,
+                "Ctrl-C ends it. `kedro run --pipelines reviewed` takes what was submitted.\n",
+            )
+        )
+        assert f"http://127.0.0.1:{port}/projects/" in said and studio.login.password in said
+        assert "; 6 worked on" in said
+        assert listening(port) == {"127.0.0.1"}
+        process.send_signal(signal.SIGINT)
+        assert "Label Studio has ended" in process.stdout.read()
+    assert process.returncode == 0 and listening(port) == set()
+
+    done = kedro(project, "run", "--env", "test", "--pipelines", "reviewed", "--params", f"data_dir={data}")
+    assert done.exit_code == 0, done.output
+    assert len(read_back(data / "01_raw/reviewed", taxonomy)) == 4
+    quarantine = pd.read_csv(data / "02_intermediate/reviewed_quarantine.csv")
+    assert list(quarantine["reason"]) == ["skipped", "contradiction"]
+
+
+def test_commands_say_what_has_to_be_run_first(project, tmp_path):
+    prepare_store(tmp_path)
+    for command in (["review"], ["run", "--pipelines", "reviewed"]):
+        done = kedro(project, *command, "--env", "test", "--params", f"data_dir={tmp_path}")
+        assert done.exit_code == 1
+        assert ("kedro run --pipelines inspection" if command == ["review"] else "make review") in done.output
 
 
 def test_a_port_that_is_taken_is_said(studio, tmp_path):

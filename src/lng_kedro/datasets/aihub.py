@@ -57,6 +57,9 @@ class ReviewedDataset(AIHubDataset):
         """The folder, which may hold nothing."""
         return AIHubFolder(self._filepath)
 
+    def _exists(self) -> bool:
+        return True  # at first there are none
+
 
 class RenderedAIHubDataset(AIHubDataset):
     """A raw dataset of the same shape, rendered where it is not there yet.

@@ -100,7 +100,7 @@ def corrected_photos(corrections: Corrections) -> Iterator[Corrected]:
         task, annotation = max(submitted or found, key=lambda pair: (pair[1]["updated_at"], pair[1]["id"]))
         try:
             if not submitted:
-                raise Rejected("skipped", f"task {task['id']}")
+                raise Rejected("skipped", "nobody has submitted it")
             yield Corrected(digest, _photo_of(task), _label_file(digest, task, annotation, corrections))
         except Rejected as problem:
             detail = f"task {task['id']}: {problem.detail}"

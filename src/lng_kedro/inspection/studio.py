@@ -15,7 +15,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 HOST = "127.0.0.1"
-START_S = 300
+START_S = 600
 """Seconds until a server that does not answer is given up; the first start makes the database."""
 
 IMPORTED_AT_ONCE = 500
