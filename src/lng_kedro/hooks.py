@@ -32,6 +32,7 @@ from lng_kedro.training.run import TrainingStopped, forget_finished
 from lng_kedro.vlm.adapter import WEIGHTS, stored_dialogue
 from lng_kedro.vlm.answers import EvaluationStopped, forget_answers
 from lng_kedro.vlm.backend import INSTALL_UNSLOTH, choose_backend
+from lng_kedro.vlm.constraint import missing_means
 
 logger = logging.getLogger(__name__)
 
@@ -280,6 +281,9 @@ def _missing_means(
         return "Training and evaluation need the extra `train`: pip install -e '.[train]'"
     if "params:vlm" not in pipeline.inputs():
         return None
+    answers = pipeline.only_nodes_with_tags("predict").nodes
+    if answers and catalog.load("params:evaluation").constrained and (missing := missing_means()):
+        return f"{missing}; without it: --params evaluation.constrained=false"
     vlm = catalog.load("params:vlm")
     try:
         choose_backend(vlm.spec)
@@ -321,12 +325,13 @@ def _missing_for_inspection(pipeline: Pipeline, catalog: CatalogProtocol[Any, An
         return None
     params, adapter = catalog.load("params:inspection"), catalog.load("adapter_in_use")
     in_process = isinstance(params.engine, InProcessParams)
-    packages, extras = ["torch", "transformers", "peft"], "train,serve"
-    packages += ["xgrammar"] if params.constrained else []
-    if not in_process:
-        packages, extras = ["openai"], "client"
-    if missing := [name for name in packages if not find_spec(name)]:
-        return f"Inspection needs {', '.join(missing)}: pip install -c constraints.txt -e '.[{extras}]'"
+    packages, extras = (
+        (["torch", "transformers", "peft"], "train,serve") if in_process else (["openai"], "client")
+    )
+    if absent := [name for name in packages if not find_spec(name)]:
+        return f"Inspection needs {', '.join(absent)}: pip install -c constraints.txt -e '.[{extras}]'"
+    if in_process and params.constrained and (missing := missing_means()):
+        return f"{missing}; without it: --params inspection.constrained=false"
     if in_process and adapter and not (adapter / WEIGHTS).is_file():
         return f"{adapter} holds no adapter; what says how a model is asked suffices for a server's alone"
     vlm = catalog.load("params:vlm")
