@@ -144,11 +144,13 @@ def test_two_models_never_write_to_the_same_place(env: str) -> None:
             assert not mine & other, name
         else:
             assert mine == other, name
-    # 3 adapters; of 4 stages predictions, COCO results and metrics; 3 histories; all predictions, all
-    # histories; Table III in three forms, comparisons, two plots, the study's table, the page.
-    assert specific == 3 + 4 + 4 + 4 + 3 + 2 + 3 + 1 + 2 + 1 + 1
+    # 3 adapters and the one in use; of 4 stages predictions, COCO results and metrics; 3 histories; all
+    # predictions, all histories; Table III in three forms, comparisons, two plots, the study's table, the page; reports twice,
+    # their taxonomy and summary, findings, errors and COCO's form.
+    assert specific == 4 + 4 + 4 + 4 + 3 + 2 + 3 + 1 + 2 + 1 + 1 + 2 + 2 + 3
     # What reads a part of a table, manifest@draw for one, does not write it.
-    written = {name.partition("@")[0]: config for name, config in ours.items() if name != "all_metrics"}
+    readers = {"all_metrics", "report_journal", "adapter_in_use"}
+    written = {name.partition("@")[0]: config for name, config in ours.items() if name not in readers}
     every = [path for config in written.values() for path in paths(config)]
     assert len(every) == len(set(every))
 
@@ -336,3 +338,27 @@ def test_environments_state_only_what_differs() -> None:
         assert ours.keys() == base.keys()
         assert ours["taxonomy"] == base["taxonomy"]
         assert ours != base
+
+
+def test_the_runtime_parameters_of_inspection_move_its_datasets() -> None:
+    given = {"photos": "/photos/*.jpg", "adapter": "/adapter", "reports": "/reports"}
+    for env in ENVIRONMENTS:
+        entries = resolved(env, **given)
+        photos = entries["new_photos"]
+        assert photos.get("photos", photos["filepath"]) == "/photos/*.jpg"
+        assert entries["adapter_in_use"]["filepath"] == "/adapter"
+        assert (
+            entries["reports"]["filepath"]
+            == entries["report_journal"]["filepath"]
+            == "/reports/reports.jsonl"
+        )
+        assert entries["findings"]["filepath"] == "/reports/findings.csv"
+        assert resolved(env, adapter=None)["adapter_in_use"]["filepath"] is None
+
+
+def test_inspection_sees_photos_as_training_did() -> None:
+    """And needs neither labels nor what data_processing made."""
+    parameters = loader("base", **{"data_processing": {"jpeg_quality": 80}})["parameters"]
+    assert parameters["inspection"]["jpeg_quality"] == 80
+    inputs = {name for name in pipelines["inspection"].inputs() if not name.startswith("params:")}
+    assert inputs == {"new_photos", "report_journal", "adapter_in_use"}

@@ -171,7 +171,7 @@ class ReportingHooks:
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> None:
-        """Prints where the data page is, what was inspected, the filled rows of Table III, and where they are."""
+        """Prints where the data page is, what was inspected, the filled rows of Table III and the page."""
         if "data_page" in pipeline.all_outputs():
             click.echo(f"What became of the data: {catalog['data_page']._filepath}")
         if "reports_summary" in pipeline.all_outputs():

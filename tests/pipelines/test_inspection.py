@@ -77,7 +77,7 @@ class TestTheDefault:
         summary = json.loads((place / "summary.json").read_text())
         assert summary["this_command"] == {"photos": 3, "new": 3, "not_found_any_more": 0}
         assert "3 photos: " in said
-        assert said.rstrip().endswith(f"All of it: build/test/08_reporting/{MODEL}/inspection")
+        assert said.rstrip().endswith(f"All of it: {place}")
         assert mlflow_runs(project / "build/test") == 0
 
     def test_the_same_command_has_nothing_to_do(self, project: Path) -> None:
@@ -154,7 +154,7 @@ class TestRefused:
     def test_no_adapter(self, project: Path) -> None:
         said = refusal(project, "adapter=nowhere")
         assert said.startswith(
-            "There is no adapter at nowhere: train one, name its folder by --params adapter=PATH"
+            f"There is no adapter at {project}/nowhere: train one, name its folder by --params adapter=PATH"
         )
         assert said.endswith("or take the bare model with --params adapter=null.")
 

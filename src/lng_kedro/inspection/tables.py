@@ -118,8 +118,9 @@ def told(summary: Mapping[str, Any]) -> str:
     """A summary in a sentence or two."""
     photos, command = summary["photos"], summary["this_command"]
     said = (
-        f"{photos['all']} photos: {summary['findings']['all']} findings on {photos['with_findings']}, none on "
-        f"{photos['without_findings']}, {photos['errors']} errors. New in this command: {command['new']}."
+        f"{photos['all']} photos: {summary['findings']['all']} findings on {photos['with_findings']}, "
+        f"none on {photos['without_findings']}, {photos['errors']} errors. "
+        f"New in this command: {command['new']}."
     )
     if gone := command["not_found_any_more"]:
         said += f" Reports of {gone} photos that were not found this time stay."
