@@ -31,6 +31,7 @@ from lng_kedro.training.run import TrainingStopped, forget_finished
 from lng_kedro.vlm.adapter import WEIGHTS, stored_dialogue
 from lng_kedro.vlm.answers import EvaluationStopped, forget_answers
 from lng_kedro.vlm.backend import INSTALL_UNSLOTH, choose_backend
+from lng_kedro.vlm.constraint import missing_means
 
 logger = logging.getLogger(__name__)
 
@@ -269,6 +270,9 @@ def _missing_means(
         return "Training and evaluation need the extra `train`: pip install -e '.[train]'"
     if "params:vlm" not in pipeline.inputs():
         return None
+    answers = pipeline.only_nodes_with_tags("predict").nodes
+    if answers and catalog.load("params:evaluation").constrained and (missing := missing_means()):
+        return f"{missing}; without it: --params evaluation.constrained=false"
     vlm = catalog.load("params:vlm")
     try:
         choose_backend(vlm.spec)

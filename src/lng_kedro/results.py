@@ -20,7 +20,12 @@ Document = Mapping[str, Any]
 
 
 def match_photos(
-    predictions: pd.DataFrame, samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy, stage: str
+    predictions: pd.DataFrame,
+    samples: pd.DataFrame,
+    photos: PhotoFolder,
+    taxonomy: Taxonomy,
+    stage: str,
+    constrained: bool = False,
 ) -> Scores:
     """Stored predictions matched with the truth.
 
@@ -30,11 +35,12 @@ def match_photos(
         photos: the processed photos.
         taxonomy: the report schema.
         stage: for the message.
+        constrained: whether they have to be of answers that could be nothing but reports.
 
     Raises:
-        ValueError: the predictions are of other photos or another report schema.
+        ValueError: the predictions are of other photos or another report schema, or of the other kind.
     """
-    check_predictions(predictions, samples, photos, taxonomy, stage)
+    check_predictions(predictions, samples, photos, taxonomy, stage, constrained)
     found = predictions.set_index("photo_id").loc[samples["photo_id"]]
     also = {name: found[name].tolist() for name in ("valid_json", "schema_true")}
     meant = samples["ground_truth"].map(json.loads).tolist()
@@ -62,7 +68,12 @@ def prediction_hashes(samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxo
 
 
 def check_predictions(
-    predictions: pd.DataFrame, samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy, who: str
+    predictions: pd.DataFrame,
+    samples: pd.DataFrame,
+    photos: PhotoFolder,
+    taxonomy: Taxonomy,
+    who: str,
+    constrained: bool = False,
 ) -> None:
     """Refuses stored predictions that are not of the present test photos.
 
@@ -72,11 +83,13 @@ def check_predictions(
         photos: the processed photos.
         taxonomy: the report schema.
         who: made them, for the message.
+        constrained: as of `match_photos`.
 
     Raises:
-        ValueError: they are of other photos or another report schema.
+        ValueError: they are of other photos or another report schema, or of the other kind.
     """
-    if problem := _foreign(predictions, len(samples), prediction_hashes(samples, photos, taxonomy)):
+    expected = prediction_hashes(samples, photos, taxonomy)
+    if problem := _foreign(predictions, len(samples), expected, constrained):
         raise ValueError(f"The stored predictions of '{who}' are of {problem}: run its evaluation again")
 
 
@@ -109,14 +122,16 @@ def metrics_document(
 
     Returns:
         ``about`` (numbers of photos and objects; hashes of the predictions, of the test split with its truth
-        and of the taxonomy), ``metrics`` (see `Scores`), ``intervals`` (figure -> 95 % interval), ``labels``,
-        ``sizes``, ``numbers`` and ``confusion`` (see the methods of `Scores`).
+        and of the taxonomy; whether answers were constrained), ``metrics`` (see `Scores`), ``intervals``
+        (figure -> 95 % interval), ``labels``, ``sizes``, ``numbers`` and ``confusion`` (see the methods of
+        `Scores`).
     """
     return {
         "about": {
             "photos": scores.n_photos,
             "objects": scores.n_objects,
             "predictions_sha256": predictions_hash(predictions),
+            "constrained": _of_constrained(predictions),
             **of_split(samples, photos, scores.taxonomy),
         },
         "metrics": scores.figures(),
@@ -133,6 +148,7 @@ def current_metrics(
     samples: pd.DataFrame,
     photos: PhotoFolder,
     taxonomy: Taxonomy,
+    constrained: bool = False,
 ) -> dict[str, dict[str, Document]]:
     """Stored metrics that are of the present test split: model -> stage -> document.
 
@@ -143,16 +159,20 @@ def current_metrics(
         samples: the test split.
         photos: the processed photos.
         taxonomy: the report schema.
+        constrained: as of `match_photos`; a detector has no answers to constrain.
     """
     expected = of_split(samples, photos, taxonomy)
     found: dict[str, dict[str, Document]] = {}
     for name, load in sorted(stored.items()):
         document = load()
         model, _, stage = name.partition("/")
-        if expected.items() <= document.get("about", {}).items():
-            found.setdefault(model, {})[stage] = document
-        else:
+        about = document.get("about", {})
+        if not expected.items() <= about.items():
             logger.warning("Left out: the metrics of %s are of another test split or taxonomy.", name)
+        elif about.get("constrained", False) not in (constrained, None):
+            logger.warning("Left out: the metrics of %s are of %s.", name, _kind(not constrained))
+        else:
+            found.setdefault(model, {})[stage] = document
     return found
 
 
@@ -162,6 +182,7 @@ def current_predictions(
     samples: pd.DataFrame,
     photos: PhotoFolder,
     taxonomy: Taxonomy,
+    constrained: bool = False,
 ) -> dict[str, pd.DataFrame]:
     """Stored predictions of the present test photos, of those stages that there are.
 
@@ -173,6 +194,7 @@ def current_predictions(
         samples: the test split.
         photos: the processed photos.
         taxonomy: the report schema.
+        constrained: as of `match_photos`.
     """
     expected = prediction_hashes(samples, photos, taxonomy)
     found = {}
@@ -180,7 +202,7 @@ def current_predictions(
         if f"predictions_{stage}" not in stored:
             continue
         predictions = stored[f"predictions_{stage}"]()
-        if problem := _foreign(predictions, len(samples), expected):
+        if problem := _foreign(predictions, len(samples), expected, constrained):
             logger.warning("Left out: the predictions of %s are of %s.", stage, problem)
         else:
             found[stage] = predictions
@@ -201,7 +223,18 @@ def of_split(samples: pd.DataFrame, photos: PhotoFolder, taxonomy: Taxonomy) -> 
     return {"data_sha256": data_hash(samples, photos), "taxonomy_sha256": whole}
 
 
-def _foreign(predictions: pd.DataFrame, number: int, expected: Mapping[str, str]) -> str | None:
+def _of_constrained(predictions: pd.DataFrame) -> bool:
+    # Earlier versions knew no such answers.
+    return "constrained" in predictions and bool(predictions["constrained"].any())
+
+
+def _kind(constrained: bool) -> str:
+    return f"{'constrained' if constrained else 'unconstrained'} answers"
+
+
+def _foreign(
+    predictions: pd.DataFrame, number: int, expected: Mapping[str, str], constrained: bool
+) -> str | None:
     """Of what else the predictions are; None where they are of the present photos."""
     if not expected.keys() <= set(predictions.columns):
         return "an earlier version"
@@ -209,4 +242,6 @@ def _foreign(predictions: pd.DataFrame, number: int, expected: Mapping[str, str]
         return "other test photos"
     if (predictions["taxonomy_sha256"] != expected["taxonomy_sha256"]).any():
         return "another report schema"
+    if number and _of_constrained(predictions) != constrained:
+        return _kind(not constrained)
     return None

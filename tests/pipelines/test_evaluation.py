@@ -14,18 +14,26 @@ from lng_kedro.pipelines.reporting import nodes as reporting
 from lng_kedro.pipelines.reporting.params import Given, ReportingParams
 from lng_kedro.tables import PaperParams
 from lng_kedro.vlm.adapter import adapter_hash
+from lng_kedro.vlm.dialogue import Dialogue
 from lng_kedro.vlm.generate import Answer
 from lng_kedro.vlm.load import load_vlm
 
 STAGE = StageParams(name="sft", reasoning=False)
-REPORTING = ReportingParams(command="kedro run --env x", given={}, photos="photos", resamples=20, seed=0)
+REPORTING = ReportingParams(
+    command="kedro run --env x", given={}, photos="photos", constrained=False, resamples=20, seed=0
+)
 PAPER = PaperParams(model="m", table_2={}, table_3={})
 
 
 @pytest.fixture
 def params(tmp_path):
     return EvaluationParams(
-        batch_size=4, max_new_tokens=32, resamples=20, seed=0, work_dir=tmp_path / "answers"
+        batch_size=4,
+        max_new_tokens=32,
+        constrained=False,
+        resamples=20,
+        seed=0,
+        work_dir=tmp_path / "answers",
     )
 
 
@@ -111,7 +119,7 @@ def test_an_empty_split_has_predictions_metrics_and_tables(test_split, photos, t
     assert compared.empty
     html = reporting.page(stored, predictions, {}, *split, second, third, compared, vlm_params, REPORTING)
     assert "0 test photos" in html
-    reporting.plots(stored, *split, vlm_params)
+    reporting.plots(stored, *split, vlm_params, REPORTING)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +149,7 @@ def test_nothing_evaluated_yet_has_tables_that_say_how(test_split, photos, taxon
     assert all(reporting.texts(second, third, vlm_params))
     compared = reporting.comparisons({}, *split, REPORTING)
     assert compared.empty
-    reporting.plots({}, *split, vlm_params)
+    reporting.plots({}, *split, vlm_params, REPORTING)
     assert "crack" in reporting.page({}, {}, {}, *split, second, third, compared, vlm_params, REPORTING)
 
 
@@ -166,7 +174,7 @@ def test_a_command_names_model_and_data():
 
 def test_scores_go_with_their_objects(taxonomy, vlm_params):
     """What follows an element that is no object, and a score that is no number, rank last."""
-    vlm = load_vlm(vlm_params)
+    dialogue = Dialogue(taxonomy=taxonomy, frame=load_vlm(vlm_params).frame, reasoning=False)
     found = '{"label":"crack","bbox":[1,2,30,40]}'
     for text, scores, expected in (
         (f"[{found},{found}]", (-0.5, -0.1), [-0.5, -0.1]),
@@ -175,7 +183,7 @@ def test_scores_go_with_their_objects(taxonomy, vlm_params):
         ("[5]", (), [nodes.LAST]),
     ):
         answer = Answer(text, 3, True, scores)
-        objects = json.loads(nodes._prediction(answer, taxonomy, vlm)["objects"])
+        objects = json.loads(nodes._prediction(answer, dialogue)["objects"])
         assert [o["score"] for o in objects] == expected
 
 

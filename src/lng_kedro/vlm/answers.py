@@ -10,6 +10,7 @@ from typing import Any
 
 from lng_kedro.files import held
 from lng_kedro.prompts import Message
+from lng_kedro.vlm.constraint import Constraint
 from lng_kedro.vlm.generate import Answer, generate_answers
 from lng_kedro.vlm.load import Vlm
 
@@ -36,6 +37,7 @@ def answers_on_disk(
     photos: Sequence[Any],
     batch_size: int,
     max_new_tokens: int,
+    constraint: Constraint | None = None,
 ) -> list[Answer]:
     """As `generate_answers`, but each answer is written to `file`, and those that are there are kept.
 
@@ -46,6 +48,7 @@ def answers_on_disk(
         photos: callables that give a decoded photo.
         batch_size: photos a batch; another than before gives the same answers.
         max_new_tokens: where an answer is cut off.
+        constraint: as `generate_answers` takes it.
 
     Raises:
         EvaluationStopped: by Ctrl-C, or another command writes these answers.
@@ -61,7 +64,7 @@ def answers_on_disk(
             logger.info("Going on after %d of %d answers in %s", len(answers), len(photos), unfinished)
         try:
             rest = photos[len(answers) :]
-            for answer in generate_answers(vlm, prompt, rest, batch_size, max_new_tokens):
+            for answer in generate_answers(vlm, prompt, rest, batch_size, max_new_tokens, constraint):
                 lines.write(json.dumps({"number": len(answers), **asdict(answer)}) + "\n")
                 lines.flush()
                 answers.append(answer)

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from lng_kedro.prompts import Message
 from lng_kedro.report import confidence_spans
+from lng_kedro.vlm.constraint import Constraint
 from lng_kedro.vlm.load import Vlm
 
 
@@ -39,7 +40,12 @@ def with_photo(prompt: Sequence[Message]) -> list[Message]:
 
 
 def generate_answers(
-    vlm: Vlm, prompt: Sequence[Message], photos: Sequence[Any], batch_size: int, max_new_tokens: int
+    vlm: Vlm,
+    prompt: Sequence[Message],
+    photos: Sequence[Any],
+    batch_size: int,
+    max_new_tokens: int,
+    constraint: Constraint | None = None,
 ) -> Iterator[Answer]:
     """Greedy answers to one prompt about many photos, a batch at a time, in order.
 
@@ -49,14 +55,19 @@ def generate_answers(
         photos: callables that give a decoded photo, so that no more than a batch is in memory.
         batch_size: photos a batch.
         max_new_tokens: where an answer is cut off.
+        constraint: of the same model and so many tokens: every answer is a whole report.
     """
     for start in tqdm(range(0, len(photos), batch_size), desc="Answers", unit="batch"):
         batch = [load() for load in photos[start : start + batch_size]]
-        yield from answer_batch(vlm, prompt, batch, max_new_tokens)
+        yield from answer_batch(vlm, prompt, batch, max_new_tokens, constraint)
 
 
 def answer_batch(
-    vlm: Vlm, prompt: Sequence[Message], photos: Sequence[Image], max_new_tokens: int, constraint: Any = None
+    vlm: Vlm,
+    prompt: Sequence[Message],
+    photos: Sequence[Image],
+    max_new_tokens: int,
+    constraint: Constraint | None = None,
 ) -> list[Answer]:
     """Greedy answers to one prompt about some photos at once; see `generate_answers`."""
     import torch
@@ -77,7 +88,7 @@ def answer_batch(
             max_new_tokens=max_new_tokens,
             do_sample=False,
             suppress_tokens=list(vlm.barred_ids),
-            logits_processor=[recorder],
+            logits_processor=[recorder, *([constraint.processor()] if constraint else [])],
         )
     recorder.see(sequences)
     tokens = sequences[:, recorder.prompt_length :].tolist()

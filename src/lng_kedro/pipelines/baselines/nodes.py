@@ -57,6 +57,7 @@ def predict(
             "finished": True,
             "weights_sha256": weights_hash(folder),
             **prediction_hashes(samples, photos, taxonomy),
+            "constrained": False,
         }
     )
 
@@ -90,7 +91,7 @@ def score(
     name = abouts["label"].name
     figures = metrics | of_thresholds
     tracked = {f"{name}/{figure}": {"value": value, "step": 0} for figure, value in figures.items()}
-    about = {"name": name, **of_split(samples, photos, taxonomy)}
+    about = {"name": name, "constrained": None, **of_split(samples, photos, taxonomy)}
     labels = {k.removeprefix(AP): {"ap_50": v} for k, v in metrics.items() if k.startswith(AP)}
     document = {"about": about, "metrics": metrics, "intervals": {}, "labels": labels, **of_thresholds}
     return document, tracked

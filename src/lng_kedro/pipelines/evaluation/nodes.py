@@ -14,14 +14,14 @@ from lng_kedro.coco import coco_results
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.pipelines.evaluation.params import EvaluationParams, StageParams
 from lng_kedro.pipelines.evaluation.schemas import Predictions
-from lng_kedro.prompts import chat_prompt
-from lng_kedro.report import parse_report, to_objects
 from lng_kedro.results import check_unseen, match_photos, metrics_document, objects_of, prediction_hashes
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.vlm.adapter import adapter_hash, learned_from
 from lng_kedro.vlm.answers import answer_file, answers_on_disk
+from lng_kedro.vlm.constraint import compile_constraint
+from lng_kedro.vlm.dialogue import Dialogue
 from lng_kedro.vlm.generate import Answer
-from lng_kedro.vlm.load import Vlm, load_vlm
+from lng_kedro.vlm.load import load_vlm
 from lng_kedro.vlm.spec import VlmParams
 
 LAST = -1e9
@@ -40,18 +40,23 @@ def predict(
     """What a stage says about each test photo, as `schemas.Predictions`; goes on where it was cut off.
 
     Raises:
-        ValueError: the adapter has learned from test photos.
+        ValueError: the adapter has learned from test photos; answers are to be constrained, and not even one
+            finding fits into them.
     """
     check_unseen(learned_from(adapter), samples, stage.name)
     vlm = load_vlm(vlm_params, adapter=adapter)
-    prompt = chat_prompt(taxonomy, vlm.frame, stage.reasoning)
+    dialogue = Dialogue(taxonomy=taxonomy, frame=vlm.frame, reasoning=stage.reasoning)
+    constraint = compile_constraint(vlm, dialogue, params.max_new_tokens) if params.constrained else None
     about = {"weights_sha256": adapter_hash(adapter), **prediction_hashes(samples, photos, taxonomy)}
-    asked = [vlm_params.fingerprint(), json.dumps(prompt), str(params.max_new_tokens)]
+    asked = [vlm_params.fingerprint(), json.dumps(dialogue.prompt), str(params.max_new_tokens)]
+    asked += ["constrained"] if constraint else []
     file = answer_file(params.work_dir / stage.name, *asked, *about.values(), *samples["photo_id"])
     loaders = [partial(photos.load, photo_id) for photo_id in samples["photo_id"]]
-    answers = answers_on_disk(file, vlm, prompt, loaders, params.batch_size, params.max_new_tokens)
+    answers = answers_on_disk(
+        file, vlm, dialogue.prompt, loaders, params.batch_size, params.max_new_tokens, constraint
+    )
     rows = [
-        {"photo_id": photo_id, **_prediction(answer, taxonomy, vlm), **about}
+        {"photo_id": photo_id, **_prediction(answer, dialogue), **about, "constrained": params.constrained}
         for photo_id, answer in zip(samples["photo_id"], answers, strict=True)
     ]
     return pd.DataFrame(rows, columns=list(Predictions.to_schema().columns))
@@ -71,9 +76,10 @@ def score(
         The document of `results.metrics_document`; its figures in MLflow's form; COCO's results.
 
     Raises:
-        ValueError: the predictions are of other photos or another report schema.
+        ValueError: the predictions are of other photos or another report schema, or not constrained as
+            `params` says.
     """
-    scores = match_photos(predictions, samples, photos, taxonomy, stage.name)
+    scores = match_photos(predictions, samples, photos, taxonomy, stage.name, params.constrained)
     document = metrics_document(
         scores, predictions, samples, photos, intervals(scores, params.resamples, params.seed)
     )
@@ -82,9 +88,8 @@ def score(
     return document, tracked, coco_results(objects_of(predictions, samples), taxonomy)
 
 
-def _prediction(answer: Answer, taxonomy: Taxonomy, vlm: Vlm) -> dict[str, Any]:
-    report = parse_report(answer.text, taxonomy, vlm.frame)
-    objects = to_objects(report.findings, vlm.frame)
+def _prediction(answer: Answer, dialogue: Dialogue) -> dict[str, Any]:
+    report, objects = dialogue.read(answer.text)
     # What follows an element that is no object has no place of its own in the text.
     scores = [*answer.scores, *repeat(LAST, len(objects))][: len(objects)]
     return {

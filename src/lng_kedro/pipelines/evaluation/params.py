@@ -12,6 +12,7 @@ class EvaluationParams(Params):
 
     batch_size: int = Field(gt=0)
     max_new_tokens: int = Field(gt=0)
+    constrained: bool
     resamples: int = Field(gt=0)
     seed: int
     work_dir: Path

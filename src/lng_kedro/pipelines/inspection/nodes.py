@@ -58,8 +58,8 @@ def _engine(
 
     if adapter is None:
         raise InspectionStopped(
-            "Nothing says how the server's model is asked: --params adapter=PATH names a copy of its adapter, "
-            "or of the merged model"
+            "Nothing says how the server's model is asked: --params adapter=PATH names a copy of its "
+            "adapter, or of the merged model"
         )
     try:
         return ServerEngine(

@@ -58,7 +58,7 @@ def tables(
         params: how the commands that fill a row begin.
         paper: its figures.
     """
-    documents = current_metrics(stored, samples, photos, taxonomy)
+    documents = current_metrics(stored, samples, photos, taxonomy, params.constrained)
     found = {
         model: {stage: document["metrics"] for stage, document in of_model.items()}
         for model, of_model in documents.items()
@@ -100,8 +100,9 @@ def comparisons(
     Returns:
         One row a pair of stages and figure: first, second, figure, difference, low, high, p (fractions).
     """
-    found = current_predictions(stored, STAGES, samples, photos, taxonomy)
-    scores = {stage: match_photos(table, samples, photos, taxonomy, stage) for stage, table in found.items()}
+    split = samples, photos, taxonomy
+    found = current_predictions(stored, STAGES, *split, params.constrained)
+    scores = {stage: match_photos(table, *split, stage, params.constrained) for stage, table in found.items()}
     rows = [
         {"first": a, "second": b, "figure": figure, **difference._asdict()}
         for a, b in combinations(scores, 2)
@@ -116,10 +117,11 @@ def plots(
     photos: PhotoFolder,
     taxonomy: Taxonomy,
     vlm_params: VlmParams,
+    params: ReportingParams,
     *_: Any,
 ) -> tuple[Any, Any]:
     """AP of each label, and which label was taken for which, of the model in use."""
-    found = current_metrics(stored, samples, photos, taxonomy)
+    found = current_metrics(stored, samples, photos, taxonomy, params.constrained)
     of_model = found.get(vlm_params.model, {})
     return draw.label_bars(of_model | found.get(DETECTORS, {})), draw.confusion_heatmap(of_model)
 
@@ -171,8 +173,10 @@ def page(
         params: where the photos are.
     """
     split = test_samples, photos, taxonomy
-    metrics: Mapping[str, Document] = current_metrics(all_metrics, *split).get(vlm_params.model, {})
-    predictions = current_predictions(all_predictions, STAGES, *split)
+    metrics: Mapping[str, Document] = current_metrics(all_metrics, *split, params.constrained).get(
+        vlm_params.model, {}
+    )
+    predictions = current_predictions(all_predictions, STAGES, *split, params.constrained)
     for stage in metrics.keys() & predictions.keys():
         if metrics[stage]["about"]["predictions_sha256"] != predictions_hash(predictions[stage]):
             logger.warning("The metrics of %s are of earlier predictions: run evaluation --tags score", stage)

@@ -18,6 +18,7 @@ class ReportingParams(Params):
     command: str
     given: Given
     photos: str
+    constrained: bool
     resamples: int = Field(gt=0)
     seed: int
 
