@@ -7,6 +7,7 @@ from lng_kedro.pipelines import (
     baselines,
     data_processing,
     evaluation,
+    export,
     grpo_training,
     inspection,
     reporting,
@@ -31,6 +32,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         **pipelines,
         "ablation": ablation + ablated + _reported(ablated),
         "baselines": detectors + _reported(detectors),
+        "export": export.create_pipeline(),
         "inspection": inspection.create_pipeline(),
         "reporting": reporting.create_pipeline(),
         "study": pipelines["data_processing"]

@@ -4,6 +4,7 @@ from lng_kedro.datasets.adapter import AdapterDataset, AdapterInUseDataset
 from lng_kedro.datasets.aihub import AIHubDataset, RenderedAIHubDataset
 from lng_kedro.datasets.checkpoint import CheckpointDataset
 from lng_kedro.datasets.detector import DetectorDataset
+from lng_kedro.datasets.merged import MergedModelDataset
 from lng_kedro.datasets.photos import PhotoFolderDataset, PhotoJournalDataset
 from lng_kedro.datasets.reports import (
     NewPhotosDataset,
@@ -20,6 +21,7 @@ __all__ = [
     "AdapterInUseDataset",
     "CheckpointDataset",
     "DetectorDataset",
+    "MergedModelDataset",
     "NewPhotosDataset",
     "PhotoFolderDataset",
     "PhotoJournalDataset",
