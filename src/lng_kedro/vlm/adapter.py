@@ -101,8 +101,3 @@ def adapter_hash(folder: Path | None) -> str:
     for name in ("adapter_config.json", WEIGHTS) if folder else ():
         whole.update((folder / name).read_bytes())  # type: ignore[operator]  # there is a folder
     return whole.hexdigest()
-
-
-def known_adapter_hash(folder: Path) -> str | None:
-    """The same of a folder that may hold no adapter, but the merged model, or only how it is asked."""
-    return adapter_hash(folder) if (folder / WEIGHTS).is_file() else None
