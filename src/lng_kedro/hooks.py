@@ -272,6 +272,11 @@ def _command(pipeline_names: Iterable[str], run_params: dict[str, Any]) -> str:
 def _missing_means(
     pipeline: Pipeline, catalog: CatalogProtocol[Any, Any], run_params: dict[str, Any]
 ) -> str | None:
+    exports = any("export" in node.tags for node in pipeline.nodes)
+    if exports and not (find_spec("torch") and find_spec("peft")):
+        return "An export needs the extra `train`: pip install -e '.[train]'"
+    if exports and catalog.load("adapter_in_use") is None:
+        return "An export merges an adapter into its base, and --params adapter=null names none."
     if not any(node.tags & {"train", "predict"} for node in pipeline.nodes):
         return None
     if BASELINES in pipeline.inputs():

@@ -7,12 +7,15 @@ import openai
 import pytest
 import torch
 
+from lng_kedro.export.merge import merge_adapter
 from lng_kedro.inspection.engine import Failure, InspectionStopped
 from lng_kedro.inspection.params import ServerParams
 from lng_kedro.inspection.server import ServerEngine, photo_messages
+from lng_kedro.vlm.adapter import Adapter, adapter_hash, stored_dialogue
 from lng_kedro.vlm.dialogue import Dialogue
 from lng_kedro.vlm.generate import generate_answers, with_photo
 from lng_kedro.vlm.load import load_vlm
+from lng_kedro.vlm.merged import known_adapter_hash, merged_params
 from lng_kedro.vlm.spec import LoraParams
 from tests.inspection.serve import Served
 
@@ -49,7 +52,7 @@ def own_answers(vlm, dialogue, photos, limit=LIMIT):
     return list(generate_answers(vlm, dialogue.prompt, [partial(photos.load, n) for n in NAMES], 4, limit))
 
 
-def engine(server, model, dialogue, limit=LIMIT, **changed):
+def engine(server, model, dialogue, limit=LIMIT, adapter_sha256=None, **changed):
     given = {
         "kind": "server",
         "url": server.url,
@@ -61,7 +64,7 @@ def engine(server, model, dialogue, limit=LIMIT, **changed):
         "retries": 2,
         "api_key_variable": None,
     }
-    return ServerEngine(ServerParams.model_validate(given | changed), dialogue, limit)
+    return ServerEngine(ServerParams.model_validate(given | changed), dialogue, limit, adapter_sha256)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["bare", "reasoning"])
@@ -108,19 +111,22 @@ def test_it_sees_the_same_prompt(server, vlm, dialogue, photos, jpegs, folder):
     assert reply.usage.prompt_tokens == own["input_ids"].shape[1]
 
 
-def test_a_merged_adapter_is_served(server, vlm, vlm_params, dialogue, photos, jpegs, tmp_path):
+def test_a_merged_model_is_served(server, vlm, vlm_params, dialogue, photos, jpegs, tmp_path):
+    """It answers as in process, asked as its folder says, and its reports name the adapter in it."""
     adapted = load_vlm(vlm_params, new_adapter=LoraParams(rank=4, alpha=4, dropout=0))
     random = torch.Generator().manual_seed(0)
     for name, weight in adapted.model.named_parameters():
         if "lora_B" in name:
             weight.data.normal_(std=0.05, generator=random)
-    own = own_answers(adapted, dialogue, photos)
-    merged = adapted.model.merge_and_unload()
-    merged.save_pretrained(tmp_path)
-    adapted.processor.save_pretrained(tmp_path)
-    given = list(engine(server, str(tmp_path), dialogue).answers(jpegs))
+    adapter, folder = tmp_path / "adapter", tmp_path / "merged"
+    Adapter(adapted.model, dialogue, []).save_pretrained(str(adapter))
+    merge_adapter(vlm_params, adapter, card="").save_pretrained(str(folder))
+    asking = engine(server, str(folder), stored_dialogue(folder), adapter_sha256=known_adapter_hash(folder))
+    given = list(asking.answers(jpegs))
+    own = own_answers(load_vlm(merged_params(folder, "cpu")), dialogue, photos)
     assert without_scores(given) == without_scores(own)
     assert {a.text for a in own} != {a.text for a in own_answers(vlm, dialogue, photos)}
+    assert asking.made_by.adapter_sha256 == adapter_hash(adapter)
 
 
 @pytest.mark.parametrize(

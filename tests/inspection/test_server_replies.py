@@ -6,6 +6,7 @@ vLLM itself needs a GPU and cannot run here; tests/inspection/test_server.py ask
 from threading import Barrier, Event, Lock, Thread
 
 import pytest
+import xgrammar
 from pydantic import ValidationError
 
 from lng_kedro.geometry import Frame
@@ -64,9 +65,22 @@ def test_what_is_asked_of_vllm(dialogue):
         "role": "system",
         "content": [{"type": "text", "text": dialogue.prompt[0]["content"]}],
     }
-    assert body["structured_outputs"] == {"grammar": report_grammar(dialogue)}
+    assert body["structured_outputs"] == {"grammar": report_grammar(dialogue, lead=True)}
     said = {"model": "inspector", "max_tokens": 300, "temperature": 0, "logprobs": True}
     assert body.items() >= (said | {"repetition_penalty": 1.0, "frequency_penalty": 0}).items()
+
+
+@pytest.mark.parametrize("reasoning", [False, True])
+def test_the_grammar_is_one_to_xgrammar_which_vllm_uses(dialogue, reasoning):
+    asked = dialogue.model_copy(update={"reasoning": reasoning})
+    with stand_in(lambda body: obedient(body) or named(body)) as server:
+        list(ServerEngine(params(server.url, schema_as="grammar"), asked, 300).answers(PHOTOS[:1]))
+        grammars = {request.body["structured_outputs"]["grammar"] for request in server.asked}
+    assert len(grammars) == 2  # the check's and the report's
+    for grammar in grammars:
+        xgrammar.Grammar.from_ebnf(grammar)
+    with pytest.raises(RuntimeError):
+        xgrammar.Grammar.from_ebnf(f"{grammar} (")
 
 
 def test_a_json_schema_is_asked_for(dialogue):

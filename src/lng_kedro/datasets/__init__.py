@@ -6,6 +6,7 @@ from lng_kedro.datasets.checkpoint import CheckpointDataset
 from lng_kedro.datasets.detector import DetectorDataset
 from lng_kedro.datasets.label_studio import CorrectionsDataset
 from lng_kedro.datasets.labels import LabelJournalDataset
+from lng_kedro.datasets.merged import MergedModelDataset
 from lng_kedro.datasets.photos import PhotoFolderDataset, PhotoJournalDataset
 from lng_kedro.datasets.reports import (
     NewPhotosDataset,
@@ -24,6 +25,7 @@ __all__ = [
     "CorrectionsDataset",
     "DetectorDataset",
     "LabelJournalDataset",
+    "MergedModelDataset",
     "NewPhotosDataset",
     "PhotoFolderDataset",
     "PhotoJournalDataset",

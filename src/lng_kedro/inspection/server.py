@@ -283,7 +283,8 @@ def _schema_fields(schema_as: str, dialogue: Dialogue) -> dict[str, Any]:
             "report, which is no JSON: take grammar (vLLM), or none"
         )
     if schema_as == "grammar":
-        return _grammar_field(report_grammar(dialogue))
+        # Whether the model's template writes a space before answers is not known here; one does no harm.
+        return _grammar_field(report_grammar(dialogue, lead=True))
     return _json_field(report_schema(dialogue)) if schema_as == "json_schema" else {}
 
 

@@ -13,7 +13,8 @@ from lng_kedro.inspection.review_page import render_review_page
 from lng_kedro.inspection.run import inspect_photos
 from lng_kedro.inspection.tables import errors_csv, findings_csv, reports_coco, summary
 from lng_kedro.taxonomy import Taxonomy
-from lng_kedro.vlm.adapter import known_adapter_hash, stored_dialogue
+from lng_kedro.vlm.adapter import stored_dialogue
+from lng_kedro.vlm.merged import known_adapter_hash
 from lng_kedro.vlm.spec import VlmParams
 
 
