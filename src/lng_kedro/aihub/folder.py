@@ -158,7 +158,7 @@ class AIHubFolder:
         listing = Listing()
         seen = [str(self.root.resolve()), *map(self._seen, self._files(listing))]
         seen += [" ".join(row.values()) for row in listing.problems]
-        if self.reviewed:
+        if self.reviewed and AIHubFolder(self.reviewed).digest():
             seen.append(AIHubFolder(self.reviewed).state())
         return sha256("\n".join(sorted(seen)).encode(errors="surrogateescape")).hexdigest()
 
