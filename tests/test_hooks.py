@@ -226,7 +226,12 @@ class TestConfiguration:
             "--params: there is no parameter '_x'",
             "--params: there is no parameter 'xyzzy'",
         ]
-        assert said.count("model, paper, photos, raw_dir, reporting, reports, sft_training, stages, table_1, targets, ") == 2
+        assert (
+            said.count(
+                "model, paper, photos, raw_dir, reporting, reports, sft_training, stages, table_1, targets, "
+            )
+            == 2
+        )
 
     def test_a_line_for_each_problem_of_the_files(self, project: Path) -> None:
         data = [("{sft: 500", "{sft: -1"), ("boxless:", "boxles:"), ("seed: 42", "seed:")]

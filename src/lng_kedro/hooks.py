@@ -20,6 +20,7 @@ from kedro.pipeline import Node, Pipeline
 from lng_kedro.compute import ComputeStopped
 from lng_kedro.detectors.quiet import check_weights
 from lng_kedro.detectors.train import work_folder
+from lng_kedro.garbage import search_as_usual
 from lng_kedro.inspection.engine import InspectionStopped
 from lng_kedro.inspection.params import InProcessParams
 from lng_kedro.inspection.tables import told
@@ -28,7 +29,7 @@ from lng_kedro.preflight import unused_datasets, wrong_configuration
 from lng_kedro.processes import rank, world_size
 from lng_kedro.tracking import register_adapter
 from lng_kedro.training.run import TrainingStopped, forget_finished
-from lng_kedro.vlm.adapter import stored_dialogue
+from lng_kedro.vlm.adapter import WEIGHTS, stored_dialogue
 from lng_kedro.vlm.answers import EvaluationStopped, forget_answers
 from lng_kedro.vlm.backend import INSTALL_UNSLOTH, choose_backend
 from lng_kedro.vlm.constraint import missing_means
@@ -147,6 +148,16 @@ def _work_folder(node: Node, catalog: CatalogProtocol[Any, Any]) -> Path:
     return Path(params.work_dir)
 
 
+class StartHooks:
+    """A run that has started searches for garbage."""
+
+    # Last, when all is imported.
+    @hook_impl(trylast=True)
+    def before_pipeline_run(self) -> None:
+        """Not in what was imported."""
+        search_as_usual()
+
+
 class StopHooks:
     """A run that ended early says why, without a traceback."""
 
@@ -261,6 +272,11 @@ def _command(pipeline_names: Iterable[str], run_params: dict[str, Any]) -> str:
 def _missing_means(
     pipeline: Pipeline, catalog: CatalogProtocol[Any, Any], run_params: dict[str, Any]
 ) -> str | None:
+    exports = any("export" in node.tags for node in pipeline.nodes)
+    if exports and not (find_spec("torch") and find_spec("peft")):
+        return "An export needs the extra `train`: pip install -e '.[train]'"
+    if exports and catalog.load("adapter_in_use") is None:
+        return "An export merges an adapter into its base, and --params adapter=null names none."
     if not any(node.tags & {"train", "predict"} for node in pipeline.nodes):
         return None
     if BASELINES in pipeline.inputs():
@@ -314,11 +330,15 @@ def _missing_for_inspection(pipeline: Pipeline, catalog: CatalogProtocol[Any, An
         return None
     params, adapter = catalog.load("params:inspection"), catalog.load("adapter_in_use")
     in_process = isinstance(params.engine, InProcessParams)
-    packages = ["torch", "transformers", "peft"] if in_process else ["openai"]
+    packages, extras = (
+        (["torch", "transformers", "peft"], "train,serve") if in_process else (["openai"], "client")
+    )
     if absent := [name for name in packages if not find_spec(name)]:
-        return f"Inspection needs {', '.join(absent)}: pip install -c constraints.txt -e '.[train,serve]'"
+        return f"Inspection needs {', '.join(absent)}: pip install -c constraints.txt -e '.[{extras}]'"
     if in_process and params.constrained and (missing := missing_means()):
         return f"{missing}; without it: --params inspection.constrained=false"
+    if in_process and adapter and not (adapter / WEIGHTS).is_file():
+        return f"{adapter} holds no adapter; what says how a model is asked suffices for a server's alone"
     vlm = catalog.load("params:vlm")
     try:
         if adapter:

@@ -21,6 +21,7 @@ from lng_kedro.vlm.constraint import Constraint, compile_constraint
 from lng_kedro.vlm.dialogue import Dialogue
 from lng_kedro.vlm.generate import Answer, answer_batch
 from lng_kedro.vlm.load import Vlm, load_vlm
+from lng_kedro.vlm.merged import is_merged, stored_origin
 from lng_kedro.vlm.spec import VlmParams
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ class InProcessEngine:
     ) -> None:
         """Args:
             vlm_params: which model.
-            adapter: folder of a stored adapter, which says how it is spoken with; None for the bare model.
+            adapter: folder of a stored adapter, which says how it is spoken with; None for a bare model, or
+                for one with an adapter merged in, which says it itself.
             taxonomy: what a bare model is asked for.
             params: photos a batch.
             max_new_tokens: where an answer is cut off.
@@ -53,14 +55,17 @@ class InProcessEngine:
         self._batch_size = params.batch_size
         self._max_new_tokens = max_new_tokens
         self._constrained = constrained
+        checkpoint, weights = Path(vlm_params.spec.checkpoint), None
         if adapter:
-            self.dialogue = stored_dialogue(adapter)
+            self.dialogue, weights = stored_dialogue(adapter), adapter_hash(adapter)
+        elif is_merged(checkpoint):
+            self.dialogue, weights = stored_dialogue(checkpoint), stored_origin(checkpoint).adapter_sha256
         else:
             self.dialogue = Dialogue(taxonomy=taxonomy, frame=self._vlm.frame, reasoning=False)
         asked = json.dumps([self.dialogue.prompt, max_new_tokens])
         self.made_by = MadeBy(
             model=vlm_params.model,
-            adapter_sha256=adapter_hash(adapter) if adapter else None,
+            adapter_sha256=weights,
             taxonomy_sha256=self.dialogue.taxonomy.digest,
             engine=params.kind,
             constrained=constrained,

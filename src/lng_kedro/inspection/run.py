@@ -4,12 +4,12 @@ import logging
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import repeat
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
@@ -85,7 +85,7 @@ def inspect_photos(photos: NewPhotos, reports: Reports, engine: Engine, params: 
         done = 0
         try:
             with tqdm(total=len(todo), desc="Photos", unit="photo") as bar:
-                for report in _reports(photos, todo, engine, params):
+                for report in reports_of(photos, todo, engine, params):
                     journal.add(report)
                     bar.update()
                     done += 1
@@ -96,10 +96,28 @@ def inspect_photos(photos: NewPhotos, reports: Reports, engine: Engine, params: 
         return Counts(len(listing), len(todo), len(journal.names - listing.keys()))
 
 
-def _reports(
-    photos: NewPhotos, todo: dict[str, str | Rejected], engine: Engine, params: InspectionParams
+class Source(Protocol):
+    """Where encoded photos are read."""
+
+    def read(self, photo: str, max_bytes: int) -> tuple[str, bytes]:
+        """Fingerprint and content of one photo, by its name; `Rejected` where it cannot be used."""
+        ...
+
+
+def reports_of(
+    photos: Source, todo: Mapping[str, str | Rejected], engine: Engine, params: InspectionParams
 ) -> Iterator[PhotoReport]:
-    """A report each, in order; what is waiting for an answer is all that is in memory."""
+    """A report each, in order; what is waiting for an answer is all that is in memory.
+
+    Args:
+        photos: where they are read.
+        todo: name of each photo -> its fingerprint, or why it cannot be used.
+        engine: what answers.
+        params: limits of photos, and how far they are decoded ahead.
+
+    Raises:
+        InspectionStopped: nothing answers any more.
+    """
     waiting: deque[_Prepared] = deque()
 
     def usable() -> Iterator[bytes]:
@@ -120,7 +138,7 @@ def _reports(
 class _Preparation:
     """Reads and processes one photo, as data_processing does before training."""
 
-    photos: NewPhotos
+    photos: Source
     params: InspectionParams
 
     def __call__(self, item: tuple[str, str | Rejected]) -> _Prepared:
