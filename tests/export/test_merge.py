@@ -214,7 +214,7 @@ class TestOneFamily:
         weights = load_file(tmp_path / "base/model.safetensors")
         torch.save(weights, tmp_path / "base/pytorch_model.bin")
         (tmp_path / "base/model.safetensors").unlink()
-        with pytest.raises(OSError, match="no file named model.safetensors"):
+        with pytest.raises(OSError, match=r"no file named model\.safetensors"):
             merge_adapter(changed(vlm_params, checkpoint=str(tmp_path / "base")), adapter, "")
 
     def test_a_folder_that_is_no_merged_model(self, tmp_path):

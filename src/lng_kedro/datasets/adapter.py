@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 from kedro.io import AbstractDataset, DatasetError
 
 from lng_kedro.datasets.folders import new_folder
+from lng_kedro.vlm.adapter import DIALOGUE, WEIGHTS
 
 
 class AdapterDataset(AbstractDataset[Any, Path]):
@@ -34,7 +35,7 @@ class AdapterDataset(AbstractDataset[Any, Path]):
         return self._filepath
 
     def _exists(self) -> bool:
-        return (self._filepath / "adapter_model.safetensors").is_file()
+        return (self._filepath / WEIGHTS).is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
@@ -42,6 +43,8 @@ class AdapterDataset(AbstractDataset[Any, Path]):
 
 class AdapterInUseDataset(AbstractDataset[NoReturn, Path | None]):
     """A stored adapter that is used and never written; without a path a bare model, loaded as None.
+
+    Where a server holds the model, what says how it is asked suffices.
 
     Example:
         >>> AdapterInUseDataset(filepath="data/06_models/gemma_3_4b/grpo_adapter").load()
@@ -70,7 +73,7 @@ class AdapterInUseDataset(AbstractDataset[NoReturn, Path | None]):
         )
 
     def _exists(self) -> bool:
-        return self._filepath is None or (self._filepath / "adapter_model.safetensors").is_file()
+        return self._filepath is None or any((self._filepath / n).is_file() for n in (WEIGHTS, DIALOGUE))
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from lng_kedro.vlm.dialogue import Dialogue
 
+WEIGHTS = "adapter_model.safetensors"
 LEARNED_FROM = "learned_from.json"
 DIALOGUE = "dialogue.json"
 TRAINED = "trained.json"
@@ -97,6 +98,6 @@ def trained_stages(folder: Path | None) -> list[TrainedStage]:
 def adapter_hash(folder: Path | None) -> str:
     """SHA-256 of an adapter's weights and configuration; of a bare model, of nothing."""
     whole = sha256()
-    for name in ("adapter_config.json", "adapter_model.safetensors") if folder else ():
+    for name in ("adapter_config.json", WEIGHTS) if folder else ():
         whole.update((folder / name).read_bytes())  # type: ignore[operator]  # there is a folder
     return whole.hexdigest()

@@ -21,7 +21,8 @@ class Answer:
         text: the completion, without the end token.
         n_tokens: tokens generated, the end token included.
         finished: False where the limit of tokens cut the answer off.
-        scores: for each object of the report the mean log-probability of its label and box tokens.
+        scores: for each object of the report the mean log-probability of its label and box tokens; of none
+            where a server does not say.
     """
 
     text: str
@@ -122,8 +123,19 @@ def _answer(vlm: Vlm, tokens: list[int], log_probabilities: list[float], ends: s
         [[token] for token in tokens[:length]], clean_up_tokenization_spaces=False
     )
     text = vlm.processor.tokenizer.decode(tokens[:length], clean_up_tokenization_spaces=False)
-    scores = tuple(_span_score(pieces, log_probabilities, spans) for spans in confidence_spans(text))
+    scores = object_scores(text, pieces, log_probabilities)
     return Answer(text, min(length + 1, len(tokens)), length < len(tokens), scores)
+
+
+def object_scores(text: str, pieces: list[str], log_probabilities: list[float]) -> tuple[float, ...]:
+    """For each object of the report in `text` the mean log-probability of its label and box tokens.
+
+    Args:
+        text: an answer.
+        pieces: its tokens, decoded one by one; more may follow.
+        log_probabilities: of the tokens.
+    """
+    return tuple(_span_score(pieces, log_probabilities, spans) for spans in confidence_spans(text))
 
 
 def _span_score(pieces: list[str], log_probabilities: list[float], spans: list[tuple[int, int]]) -> float:

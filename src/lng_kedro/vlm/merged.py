@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from lng_kedro.vlm.adapter import WEIGHTS, adapter_hash
 from lng_kedro.vlm.spec import VlmParams
 
 ORIGIN = "made_from.json"
@@ -38,6 +39,13 @@ def stored_origin(folder: Path) -> Origin:
         return Origin.model_validate_json((folder / ORIGIN).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder / ORIGIN} does not say what the merged model is: {error}") from error
+
+
+def known_adapter_hash(folder: Path) -> str | None:
+    """`adapter_hash` of an adapter, or of that in a merged model; None of a folder that has only its dialogue."""
+    if is_merged(folder):
+        return stored_origin(folder).adapter_sha256
+    return adapter_hash(folder) if (folder / WEIGHTS).is_file() else None
 
 
 def merged_params(folder: Path, device: str) -> VlmParams:

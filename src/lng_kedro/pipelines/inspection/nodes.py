@@ -1,16 +1,20 @@
 """Nodes of inspection."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
-from lng_kedro.inspection.engine import Engine
+from lng_kedro.inspection.engine import Engine, InspectionStopped
 from lng_kedro.inspection.in_process import InProcessEngine
 from lng_kedro.inspection.journal import Reports
 from lng_kedro.inspection.params import InProcessParams, InspectionParams
 from lng_kedro.inspection.photos import NewPhotos
+from lng_kedro.inspection.review_page import render_review_page
 from lng_kedro.inspection.run import inspect_photos
 from lng_kedro.inspection.tables import errors_csv, findings_csv, reports_coco, summary
 from lng_kedro.taxonomy import Taxonomy
+from lng_kedro.vlm.adapter import stored_dialogue
+from lng_kedro.vlm.merged import known_adapter_hash
 from lng_kedro.vlm.spec import VlmParams
 
 
@@ -46,6 +50,16 @@ def tables(reports: Reports, taxonomy: Taxonomy) -> tuple[str, str, str]:
     return findings_csv(reports, taxonomy), errors_csv(reports), coco
 
 
+def review_page(
+    photos: NewPhotos, reports: Reports, taxonomy: Taxonomy, params: InspectionParams
+) -> Iterable[str]:
+    """Pieces of the review page: HTML with the photos to look at first."""
+    folder = NewPhotos(photos.root)  # reports may be of photos that a pattern leaves out this time
+    return render_review_page(
+        reports, lambda photo: folder.read(photo, params.max_bytes)[1], taxonomy, params.page_mib
+    )
+
+
 def _engine(
     adapter: Path | None, taxonomy: Taxonomy, vlm_params: VlmParams, params: InspectionParams
 ) -> Engine:
@@ -53,4 +67,16 @@ def _engine(
         return InProcessEngine(
             vlm_params, adapter, taxonomy, params.engine, params.max_new_tokens, params.constrained
         )
-    raise NotImplementedError
+    from lng_kedro.inspection.server import ServerEngine
+
+    if adapter is None:
+        raise InspectionStopped(
+            "Nothing says how the server's model is asked: --params adapter=PATH names a copy of its "
+            "adapter, or of the merged model"
+        )
+    try:
+        return ServerEngine(
+            params.engine, stored_dialogue(adapter), params.max_new_tokens, known_adapter_hash(adapter)
+        )
+    except ValueError as error:
+        raise InspectionStopped(str(error)) from error
