@@ -145,8 +145,8 @@ def test_two_models_never_write_to_the_same_place(env: str) -> None:
         else:
             assert mine == other, name
     # 3 adapters and the one in use; of 4 stages predictions, COCO results and metrics; 3 histories; all
-    # predictions, all histories; Table III in three forms, comparisons, two plots, the study's table, the page; reports twice,
-    # their taxonomy and summary, findings, errors and COCO's form.
+    # predictions, all histories; Table III in three forms, comparisons, two plots, the study's table, the page;
+    # reports twice, their taxonomy and summary, findings, errors and COCO's form.
     assert specific == 4 + 4 + 4 + 4 + 3 + 2 + 3 + 1 + 2 + 1 + 1 + 2 + 2 + 3
     # What reads a part of a table, manifest@draw for one, does not write it.
     readers = {"all_metrics", "report_journal", "adapter_in_use"}

@@ -320,11 +320,12 @@ def _missing_for_inspection(pipeline: Pipeline, catalog: CatalogProtocol[Any, An
     params, adapter = catalog.load("params:inspection"), catalog.load("adapter_in_use")
     in_process = isinstance(params.engine, InProcessParams)
     packages, extras = ["torch", "transformers", "peft"], "train,serve"
-    packages += ["xgrammar"] if params.constrained else []
     if not in_process:
         packages, extras = ["openai"], "client"
-    if missing := [name for name in packages if not find_spec(name)]:
-        return f"Inspection needs {', '.join(missing)}: pip install -c constraints.txt -e '.[{extras}]'"
+    if absent := [name for name in packages if not find_spec(name)]:
+        return f"Inspection needs {', '.join(absent)}: pip install -c constraints.txt -e '.[{extras}]'"
+    if in_process and params.constrained and (missing := missing_means()):
+        return f"{missing}; without it: --params inspection.constrained=false"
     if in_process and adapter and not (adapter / WEIGHTS).is_file():
         return f"{adapter} holds no adapter; what says how a model is asked suffices for a server's alone"
     vlm = catalog.load("params:vlm")

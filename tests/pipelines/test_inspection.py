@@ -181,9 +181,13 @@ class TestRefused:
         assert "belongs to another model" in said
 
     def test_what_is_not_installed(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("lng_kedro.hooks.find_spec", lambda name: None if name == "xgrammar" else True)
+        install = "pip install -c constraints.txt -e '.[train,serve]'"
+        monkeypatch.setattr("lng_kedro.vlm.constraint.find_spec", lambda name: None)
         said = refusal(project, "adapter=null")
-        assert said == "Inspection needs xgrammar: pip install -c constraints.txt -e '.[train,serve]'"
+        assert said.startswith("Constrained answers need the extra `serve`: ")
+        assert said.endswith(f"{install}; without it: --params inspection.constrained=false")
+        monkeypatch.setattr("lng_kedro.hooks.find_spec", lambda name: None if name == "peft" else True)
+        assert refusal(project, "adapter=null") == f"Inspection needs peft: {install}"
 
     @pytest.mark.parametrize(
         ("given", "said"),

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property, partial
 from hashlib import sha256
 from io import BytesIO
@@ -80,16 +81,15 @@ class InProcessEngine:
 
     @cached_property
     def _vlm(self) -> Vlm:
-        try:
+        with _stopping():
             return self._load()
-        except ValueError as error:  # the adapter is of another model, for one
-            raise InspectionStopped(str(error)) from error
 
     @cached_property
     def _constraint(self) -> Constraint | None:
         if not self._constrained:
             return None
-        return compile_constraint(self._vlm, self.dialogue, self._max_new_tokens)
+        with _stopping():
+            return compile_constraint(self._vlm, self.dialogue, self._max_new_tokens)
 
     def _answer(self, photos: list[Image.Image]) -> list[Answer]:
         """Answers to a batch; where the GPU's memory does not hold it, to halves of it, also from now on."""
@@ -111,6 +111,15 @@ class InProcessEngine:
             "The GPU's memory does not hold %d photos: going on with %d at once", len(photos), half
         )
         return [*self._answer(photos[:half]), *self._answer(photos[half:])]
+
+
+@contextmanager
+def _stopping() -> Iterator[None]:
+    """What is wrong with an adapter or a setting is said without a traceback."""
+    try:
+        yield
+    except ValueError as error:
+        raise InspectionStopped(str(error)) from error
 
 
 def _decoded(jpeg: bytes) -> Image.Image:
