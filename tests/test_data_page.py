@@ -58,6 +58,7 @@ def make(taxonomy, photos=PHOTOS):
         row = {
             "photo_id": photo_id,
             "photo": f"{photo_id}.jpg",
+            "label_file": f"{photo_id}.json",
             "photo_category_id": number,
             "category_id": number,
             "split": split,
@@ -67,7 +68,17 @@ def make(taxonomy, photos=PHOTOS):
         rows.append(row)
         if photo_id == "w0":
             rows.append({**row, "x": 0.0, "clipped": True, "filled": "quality:id"})
-    columns = ["photo_id", "photo", "photo_category_id", "category_id", "split", "label", "quality", *FIELDS]
+    columns = [
+        "photo_id",
+        "photo",
+        "label_file",
+        "photo_category_id",
+        "category_id",
+        "split",
+        "label",
+        "quality",
+        *FIELDS,
+    ]
     columns += ["width", "height", "filled", "x", "y", "w", "h", "box_source", "clipped"]
     manifest = pd.DataFrame(rows, columns=columns)
     objects = manifest[manifest["label"].notna() & manifest["split"].notna()].copy()

@@ -210,3 +210,27 @@ def test_the_plot_of_box_sizes_has_a_colour_a_label():
     figure = box_sizes(chosen, ["welding", "crack"])
     assert [(bar.name, sum(bar.y)) for bar in figure.data] == [("welding", 0), ("crack", 1)]
     assert dict(zip(figure.data[1].x, figure.data[1].y, strict=True))["1 to 3 %"] == 1
+
+
+def test_what_became_of_corrected_photos():
+    manifest = pd.DataFrame(
+        [
+            ("a", "reviewed://a.json"),
+            ("a", "reviewed://a.json"),
+            ("b", "reviewed://b.json"),
+            ("c", "reviewed://c.json"),
+            ("d", "reviewed://d.json"),
+            ("e", "reviewed/e.json"),
+        ],
+        columns=["photo_id", "label_file"],
+    )
+    split = pd.DataFrame([("a", "sft"), ("b", "grpo"), ("e", "test")], columns=["photo_id", "split"])
+    labels = quarantine(
+        ("reviewed://x.json", "box", ""),
+        ("reviewed://x.json", "json", ""),
+        ("reviewed://y.json", "duplicate", ""),
+        ("z.json", "box", ""),
+    )
+    photos = quarantine(("reviewed://c.jpg", "no_place", ""), ("reviewed://d.jpg", "truncated", ""))
+    found = summary.corrections(Tables(manifest, split, pd.DataFrame(), labels, photos))
+    assert found == (4, {"sft": 1, "grpo": 1, "test": 0}, 2, 1, 1)

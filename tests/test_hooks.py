@@ -239,12 +239,17 @@ class TestConfiguration:
     def test_without_a_near_name_all_are_listed(self, project: Path) -> None:
         said = refusal(project, "--env", "test", "--params", "xyzzy=1,_x=1")
         assert sorted(
-            line.partition(": there are base_model, baselines, ")[0] for line in said.splitlines()
+            line.partition(": there are adapter, base_model, baselines, ")[0] for line in said.splitlines()
         ) == [
             "--params: there is no parameter '_x'",
             "--params: there is no parameter 'xyzzy'",
         ]
-        assert said.count("model, paper, raw_dir, reporting, sft_training, stages, table_1, targets, ") == 2
+        assert (
+            said.count(
+                "model, paper, photos, raw_dir, reporting, reports, sft_training, stages, table_1, targets, "
+            )
+            == 2
+        )
 
     def test_a_line_for_each_problem_of_the_files(self, project: Path) -> None:
         data = [("{sft: 500", "{sft: -1"), ("boxless:", "boxles:"), ("seed: 42", "seed:")]

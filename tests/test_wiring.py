@@ -85,6 +85,7 @@ def test_the_datasets_that_others_rely_on() -> None:
     ]
     names = [
         "raw_annotations",
+        "reviewed_annotations",
         "manifest@whole",
         "label_quarantine",
         "sft_samples",
@@ -146,9 +147,9 @@ def test_two_models_never_write_to_the_same_place(env: str) -> None:
             assert mine == other, name
     # 3 adapters and the one in use; of 4 stages predictions, COCO results and metrics; 3 histories; all
     # predictions, all histories; Table III in three forms, comparisons, two plots, the study's table, the
-    # page; reports twice, their taxonomy and summary, findings, errors and COCO's form; a merged model and
-    # its version.
-    assert specific == 4 + 4 + 4 + 4 + 3 + 2 + 3 + 1 + 2 + 1 + 1 + 2 + 2 + 3 + 2
+    # page; reports twice, their taxonomy and summary, findings, errors, COCO's form and the review page; a
+    # merged model and its version.
+    assert specific == 4 + 4 + 4 + 4 + 3 + 2 + 3 + 1 + 2 + 1 + 1 + 2 + 2 + 4 + 2
     # What reads a part of a table, manifest@draw for one, does not write it.
     readers = {"all_metrics", "report_journal", "adapter_in_use"}
     written = {name.partition("@")[0]: config for name, config in ours.items() if name not in readers}
@@ -172,6 +173,8 @@ def test_the_two_paths_of_the_command_line_move_everything(env: str) -> None:
     assert [p for p in found if not p.startswith(("/elsewhere/0", "/raw"))] == []
     raw = entries["raw_annotations"]
     assert raw.get("raw_dir", raw["filepath"]) == "/raw"
+    assert entries["reviewed_annotations"]["filepath"] == "/elsewhere/01_raw/reviewed"
+    assert resolved(env, reviewed_dir="/mine")["reviewed_annotations"]["filepath"] == "/mine"
     parameters = loader(env, data_dir="/elsewhere")["parameters"]
     work_dirs = {str(group["work_dir"]) for group in parameters.values() if "work_dir" in group}
     assert len(work_dirs) == 5
@@ -236,7 +239,8 @@ def test_both_stages_are_table_1_for_every_model(monkeypatch: pytest.MonkeyPatch
 def test_the_whole_way_needs_raw_photos_only() -> None:
     inputs = {n for n in pipelines["__default__"].inputs() if not n.startswith("params:")}
     # What earlier runs may have left need not be there.
-    assert inputs == {"raw_annotations", "photo_journal", "all_metrics", "all_predictions", "all_histories"}
+    stored = {"label_journal", "photo_journal", "all_metrics", "all_predictions", "all_histories"}
+    assert inputs == {"raw_annotations", "reviewed_annotations", *stored}
     order = [node.name for node in pipelines["__default__"].nodes]
     assert order.index("read_labels") < order.index("sft") < order.index("grpo") < order.index("tables")
     assert {"data_processing", "sft_training", "grpo_training", "evaluation"} <= pipelines.keys()
@@ -297,8 +301,8 @@ def test_make_says_what_an_installation_takes_before_it_begins() -> None:
         i for i, line in enumerate(lines) if line.startswith("echo") and "minute" in line and "GB" in line
     ]
     installs = [i for i, line in enumerate(lines) if "pip install" in line]
-    assert len(said) == len(installs) == 2
-    assert said[0] < installs[0] < said[1] < installs[1]
+    assert len(said) == len(installs) == 3
+    assert said[0] < installs[0] < said[1] < installs[1] < said[2] < installs[2]
 
 
 def test_each_detector_can_be_run_alone_and_sees_no_truth_of_the_test_photos() -> None:

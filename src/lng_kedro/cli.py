@@ -1,14 +1,16 @@
 """This project's own commands. Kedro looks for the group `cli` here and adds it to its commands."""
 
-import atexit
-import gc
 import logging
+import signal
 from importlib.util import find_spec
+from typing import Any
 
 import click
-from kedro.framework.cli.utils import env_option
+from kedro.framework.cli.utils import _split_params, env_option
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import ProjectMetadata
+
+from lng_kedro.garbage import search_less
 
 PREDICT_HINTS = "Add type hints to the `predict` method"
 
@@ -22,9 +24,9 @@ lost to fragmentation. A 24 GB card has some 23.6 GiB: nvidia-smi tells."""
 def quieten() -> None:
     """Drops a warning about a class of kedro-mlflow's. Kedro calls it first (entry point `kedro.init`).
 
-    A command ends at once, too: Python would search all that was made for garbage, for a second or more.
+    A command begins and ends quickly, too; a run searches for garbage when it has started (`StartHooks`).
     """
-    atexit.register(gc.freeze)
+    search_less()
     # MLflow sets filters of its own where it warns: it can only be dropped where Kedro logs warnings.
     logging.getLogger("py.warnings").addFilter(lambda said: PREDICT_HINTS not in said.getMessage())
 
@@ -32,6 +34,44 @@ def quieten() -> None:
 @click.group(name="lng_kedro")
 def cli() -> None:
     """Commands of lng_kedro."""
+
+
+@cli.command()
+@env_option
+@click.option(
+    "--params",
+    type=click.UNPROCESSED,
+    default="",
+    callback=_split_params,
+    help="As of kedro run: where reports and data are.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
+@click.pass_obj
+def review(metadata: ProjectMetadata, env: str | None, params: dict[str, Any], port: int) -> None:
+    """Show the reports of an inspection in Label Studio, the worst first, to be corrected."""
+    from lng_kedro.inspection.review import offer
+    from lng_kedro.inspection.studio import StudioError, running
+
+    session = KedroSession.create(project_path=metadata.project_path, env=env, runtime_params=params)
+    catalog = session.load_context().catalog
+    source, reports = catalog["corrections"], catalog.load("reports")
+    if not reports.path.is_file():
+        raise click.ClickException(f"No reports at {reports.path}: run `kedro run --pipelines inspection`.")
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # it ends alike
+    try:
+        click.echo("Label Studio starts, the first time within a minute.")
+        with running(source.folder, source.command, port) as studio:
+            taxonomy = catalog.load("reports_taxonomy")
+            project, said = offer(studio, source.folder, reports, reports.photos, taxonomy)
+            click.echo(f"{said}\nOpen {studio.url}/projects/{project}/data as {studio.login.user},")
+            click.echo(f"password {studio.login.password}, and begin with 'Label All Tasks'.")
+            click.echo("Ctrl-C ends it. `kedro run --pipelines reviewed` takes what was submitted.")
+            studio.process.wait()
+            raise StudioError(f"Label Studio has ended by itself; {source.folder.log} says why.")
+    except StudioError as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo("Label Studio has ended; what was submitted is stored.")
 
 
 @cli.command()

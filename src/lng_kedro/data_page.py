@@ -12,6 +12,7 @@ from PIL import Image
 from pydantic import Field
 
 from lng_kedro import data_summary as summary
+from lng_kedro.among import among
 from lng_kedro.charts import Bar, BarRow
 from lng_kedro.data_summary import NOTHING, Tables
 from lng_kedro.geometry import PROCESSED_SIZE
@@ -46,6 +47,10 @@ class DataPageParams(Params):
     files: dict[str, str]
 
 
+Shown = tuple[str, str, tuple[float, ...]]
+"""Label, quality and corners (fractions of the processed frame in per cent) of an object."""
+
+
 class Thumbnail(NamedTuple):
     """A photo of a contact sheet.
 
@@ -53,14 +58,14 @@ class Thumbnail(NamedTuple):
         photo_id: of the photo.
         split: that it is in.
         source: data URI of its JPEG.
-        objects: label, quality and corners (fractions of the processed frame in per cent) of each object.
+        objects: that it shows.
         says: label and quality of its objects, each with how many there are.
     """
 
     photo_id: str
     split: str
     source: str
-    objects: list[tuple[str, str, tuple[float, ...]]]
+    objects: list[Shown]
     says: list[tuple[str, str, int]]
 
 
@@ -89,11 +94,12 @@ def render_data_page(
     counts = summary.counts(split_counts, taxonomy)
     found = summary.boxes(tables.manifest, tables.objects)
     of_photo = tables.manifest.drop_duplicates("photo_id")
-    chosen = of_photo[of_photo["photo_id"].isin(tables.split["photo_id"])]
+    chosen = of_photo[among(of_photo["photo_id"], tables.split["photo_id"])]
     labels = _labels(taxonomy, counts)
     return render_html(
         "data_page.html",
         ["page.css", "data_page.css"],
+        corrected=summary.corrections(tables),
         n=_totals(tables, of_photo, split_counts),
         splits=list(dict.fromkeys(counts["split"])),
         rows=_count_rows(counts, labels),
@@ -125,7 +131,7 @@ def _labels(taxonomy: Taxonomy, counts: pd.DataFrame) -> list[str]:
 def _totals(tables: Tables, of_photo: pd.DataFrame, split_counts: pd.DataFrame) -> dict[str, int]:
     wrong, left_out = summary.n_rejected(tables)
     rejected = pd.concat(tables.quarantines.values(), ignore_index=True)
-    others = rejected[~rejected["file"].isin(of_photo["photo"])]
+    others = rejected[~among(rejected["file"], of_photo["photo"])]
     return {
         "photos": len(of_photo),
         "chosen": len(tables.split),
@@ -233,35 +239,47 @@ def _sheets(
 ) -> Iterator[tuple[str, int, list[Thumbnail]]]:
     """Of each label how many photos were chosen, and some of them, drawn by the seed."""
     label_of = tables.split["photo_label"].fillna(NOTHING)
-    places = tables.objects.groupby("photo_id").indices
+    drawn = {}
     for i, label in enumerate(labels):
         pool = tables.split[label_of == label].sort_values("photo_id", ignore_index=True)
-        drawn = np.random.default_rng([seed, i]).permutation(len(pool))[:number]
-        rows = pool.loc[drawn, ["photo_id", "split"]].itertuples(index=False)
-        yield (
-            label,
-            len(pool),
-            [
-                _thumbnail(photos, tables.objects.iloc[places.get(photo_id, [])], photo_id, split)
-                for photo_id, split in rows
-            ],
-        )
+        order = np.random.default_rng([seed, i]).permutation(len(pool))[:number]
+        drawn[label] = len(pool), pool.loc[order, ["photo_id", "split"]]
+    photo_ids = [photo_id for _, rows in drawn.values() for photo_id in rows["photo_id"]]
+    shown = _objects_of(tables.objects, photo_ids)
+    for label, (total, rows) in drawn.items():
+        sheet = [
+            _thumbnail(photos, shown.get(photo_id, []), photo_id, split)
+            for photo_id, split in rows.itertuples(index=False)
+        ]
+        yield label, total, sheet
 
 
-def _thumbnail(photos: PhotoFolder, of_photo: pd.DataFrame, photo_id: str, split: str) -> Thumbnail:
-    corners = 100 * of_photo[["x_min", "y_min", "x_max", "y_max"]] / PROCESSED_SIZE
-    names = list(zip(of_photo["label"], of_photo["quality"], strict=True))
+def _objects_of(objects: pd.DataFrame, photo_ids: Sequence[str]) -> dict[str, list[Shown]]:
+    """Objects of some photos, by photo."""
+    rows = objects[objects["photo_id"].isin(photo_ids)]
+    corners = (100 * rows[["x_min", "y_min", "x_max", "y_max"]] / PROCESSED_SIZE).round(2)
+    found: dict[str, list[Shown]] = {}
+    for (photo_id, label, quality), box in zip(
+        rows[["photo_id", "label", "quality"]].itertuples(index=False),
+        corners.itertuples(index=False, name=None),
+        strict=True,
+    ):
+        found.setdefault(photo_id, []).append((label, quality, box))
+    return found
+
+
+def _thumbnail(photos: PhotoFolder, objects: list[Shown], photo_id: str, split: str) -> Thumbnail:
+    names = [(label, quality) for label, quality, _ in objects]
     return Thumbnail(
         photo_id,
         split,
-        _data_uri(photos.load(photo_id)),
-        [(*name, box) for name, box in zip(names, corners.round(2).itertuples(index=False), strict=True)],
+        _data_uri(photos.load(photo_id, THUMBNAIL)),
+        objects,
         [(*name, names.count(name)) for name in dict.fromkeys(names)],
     )
 
 
-def _data_uri(photo: Image.Image) -> str:
-    small = photo.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.HAMMING)
+def _data_uri(small: Image.Image) -> str:
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

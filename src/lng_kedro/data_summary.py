@@ -12,6 +12,7 @@ from lng_kedro.geometry import PROCESSED_SIZE
 from lng_kedro.likeness import alike, hashes_of
 from lng_kedro.metrics import SIZES
 from lng_kedro.quarantine import LEFT_OUT, REASONS
+from lng_kedro.reviewed import REVIEWED, corrected
 from lng_kedro.taxonomy import Taxonomy
 
 NOTHING = "nothing to report"
@@ -66,6 +67,38 @@ class Duplicates(NamedTuple):
     photos: int
     largest: int
     across: int
+
+
+class Corrected(NamedTuple):
+    """What became of the photos that people corrected.
+
+    Attributes:
+        photos: of the manifest.
+        chosen: split -> photos.
+        left_out: photos that are in no split.
+        without_place: those of them for which training has no place.
+        files: of theirs that were put into quarantine when labels were read.
+    """
+
+    photos: int
+    chosen: dict[str, int]
+    left_out: int
+    without_place: int
+    files: int
+
+
+def corrections(tables: Tables) -> Corrected:
+    """What became of the photos that people corrected."""
+    mine = corrected(tables.manifest)
+    chosen = tables.split["split"][tables.split["photo_id"].isin(mine)]
+    bad = wrong(tables.label_quarantine)["file"]
+    return Corrected(
+        photos=len(mine),
+        chosen={str(split): int((chosen == split).sum()) for split in ("sft", "grpo", "test")},
+        left_out=len(mine) - len(chosen),
+        without_place=int((tables.photo_quarantine["reason"] == "no_place").sum()),
+        files=bad[bad.str.startswith(REVIEWED)].nunique(),
+    )
 
 
 def counts(split_counts: pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:
@@ -197,21 +230,13 @@ def field_shares(objects: pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:
     Returns:
         Rows `all` and labels, columns (field, value); NaN where a label has no object. Fractions.
     """
-    groups = {"all": objects, **{label: objects[objects["label"] == label] for label in taxonomy.label_names}}
-    shares = {
-        label: pd.concat(
-            {
-                field: group[field]
-                .value_counts(normalize=True)
-                .reindex(taxonomy.choices(field), fill_value=0)
-                if len(group)
-                else pd.Series(np.nan, index=taxonomy.choices(field))
-                for field in taxonomy.field_names
-            }
-        )
-        for label, group in groups.items()
-    }
-    return pd.DataFrame(shares).T
+    both = pd.concat([objects.assign(label="all"), objects])
+    shares = {}
+    for field in taxonomy.field_names:
+        counts = pd.crosstab(both["label"], both[field])
+        share = counts.div(counts.sum(axis="columns"), axis="index")
+        shares[field] = share.reindex(columns=taxonomy.choices(field), fill_value=0)
+    return pd.concat(shares, axis="columns").reindex(["all", *taxonomy.label_names])
 
 
 def filled(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

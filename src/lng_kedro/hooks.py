@@ -20,6 +20,7 @@ from kedro.pipeline import Node, Pipeline
 from lng_kedro.compute import ComputeStopped
 from lng_kedro.detectors.quiet import check_weights
 from lng_kedro.detectors.train import work_folder
+from lng_kedro.garbage import search_as_usual
 from lng_kedro.inspection.engine import InspectionStopped
 from lng_kedro.inspection.params import InProcessParams
 from lng_kedro.inspection.tables import told
@@ -145,6 +146,16 @@ def _work_folder(node: Node, catalog: CatalogProtocol[Any, Any]) -> Path:
         return work_folder(given[BASELINES], given["params:detectors"], given["params:targets"])
     (params,) = (given[name] for name in STAGES & given.keys())
     return Path(params.work_dir)
+
+
+class StartHooks:
+    """A run that has started searches for garbage."""
+
+    # Last, when all is imported.
+    @hook_impl(trylast=True)
+    def before_pipeline_run(self) -> None:
+        """Not in what was imported."""
+        search_as_usual()
 
 
 class StopHooks:
@@ -319,9 +330,9 @@ def _missing_for_inspection(pipeline: Pipeline, catalog: CatalogProtocol[Any, An
         return None
     params, adapter = catalog.load("params:inspection"), catalog.load("adapter_in_use")
     in_process = isinstance(params.engine, InProcessParams)
-    packages, extras = ["torch", "transformers", "peft"], "train,serve"
-    if not in_process:
-        packages, extras = ["openai"], "client"
+    packages, extras = (
+        (["torch", "transformers", "peft"], "train,serve") if in_process else (["openai"], "client")
+    )
     if absent := [name for name in packages if not find_spec(name)]:
         return f"Inspection needs {', '.join(absent)}: pip install -c constraints.txt -e '.[{extras}]'"
     if in_process and params.constrained and (missing := missing_means()):

@@ -44,6 +44,23 @@ _NO_DATA = 128
 
 
 @dataclass(frozen=True)
+class PhotoHeader:
+    """What a photo says of itself before it is decoded.
+
+    Attributes:
+        form: one of `FORMS`.
+        width: as it is stored, in pixels, before it is turned upright.
+        height: likewise.
+        orientation: EXIF's, 1 to 8.
+    """
+
+    form: str
+    width: int
+    height: int
+    orientation: int
+
+
+@dataclass(frozen=True)
 class ProcessedPhoto:
     """A square upright JPEG, and what its raw photo said.
 
@@ -98,6 +115,44 @@ def process_photo(photo: bytes, size: int, quality: int, max_pixels: int) -> Pro
     buffer = io.BytesIO()
     square.save(buffer, "JPEG", quality=quality)
     return ProcessedPhoto(buffer.getvalue(), width, height, orientation, _dhash(square))
+
+
+def photo_header(photo: bytes) -> PhotoHeader:
+    """Form, size and orientation of a photo, which is not decoded.
+
+    Raises:
+        Rejected: `unreadable`.
+    """
+    try:
+        with _opened(photo) as image:
+            form = "JPEG" if image.format == "MPO" else str(image.format)  # of several pictures the first
+            return PhotoHeader(form, *image.size, _orientation(image))
+    except Exception as error:  # as in process_photo
+        raise Rejected("unreadable", f"none of {', '.join(FORMS)}") from error
+
+
+def upright_jpeg(photo: bytes, side: int, quality: int) -> bytes:
+    """A photo, upright and scaled down to `side` pixels or less on its longer side, as a JPEG.
+
+    Args:
+        photo: an encoded photo of any size, which was found to be readable.
+        side: pixels.
+        quality: of the JPEG, 1 to 95.
+
+    Raises:
+        Rejected: `unreadable`.
+    """
+    try:
+        with _opened(photo) as image:
+            turn = _TURN.get(_orientation(image))
+            _load(image, side)
+            small = _rgb(image)
+            small.thumbnail((side, side), Resampling.HAMMING)
+    except Exception as error:  # as in process_photo
+        raise Rejected("unreadable", f"{type(error).__name__}: {error}") from error
+    buffer = io.BytesIO()
+    (small.transpose(turn) if turn else small).save(buffer, "JPEG", quality=quality, optimize=True)
+    return buffer.getvalue()
 
 
 def squeezed(image: Image.Image, size: int) -> Image.Image:
@@ -207,8 +262,12 @@ class PhotoFolder:
         """File of one photo; it need not exist."""
         return self.root / f"{photo_id}.jpg"
 
-    def load(self, photo_id: str) -> Image.Image:
+    def load(self, photo_id: str, size: int | None = None) -> Image.Image:
         """One photo, decoded.
+
+        Args:
+            photo_id: the photo.
+            size: side of a smaller square in pixels, for which less is decoded.
 
         Raises:
             OSError: it is not there, or no whole photo.
@@ -216,7 +275,7 @@ class PhotoFolder:
         path = self.path(photo_id)
         try:
             with Image.open(path) as image:
-                return image.convert("RGB")
+                return squeezed(image, size) if size else image.convert("RGB")
         except FileNotFoundError:
             raise
         except (SyntaxError, OSError) as error:  # Pillow's ways to say that a file is half a photo, or none

@@ -24,5 +24,7 @@ def alike(hashes: Hashes, one: Hashes, near_bits: int) -> NDArray[np.intp]:
     """
     # Most are told apart by their first 64 bits.
     near: NDArray[np.intp] = np.flatnonzero(np.bitwise_count(hashes[0] ^ one[0]) <= near_bits)
+    if not len(near):
+        return near
     distance = np.bitwise_count(hashes[:, near] ^ one).sum(axis=0, dtype=np.uint16)
     return np.compress(distance <= near_bits, near)

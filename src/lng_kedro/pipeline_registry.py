@@ -11,6 +11,7 @@ from lng_kedro.pipelines import (
     grpo_training,
     inspection,
     reporting,
+    reviewed,
     sft_training,
 )
 
@@ -35,6 +36,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "export": export.create_pipeline(),
         "inspection": inspection.create_pipeline(),
         "reporting": reporting.create_pipeline(),
+        "reviewed": reviewed.create_pipeline(),
         "study": pipelines["data_processing"]
         + pipelines["sft_training"]
         + pipelines["grpo_training"]

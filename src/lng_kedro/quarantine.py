@@ -15,6 +15,8 @@ REASONS = {
     "photo_without_label": "no label has the photo's name",
     "duplicate": "another file of this name, or with the same content, was taken",
     "near_duplicate": "looks like a photo of another split, and that split is full",
+    "skipped": "a person skipped the photo in the review",
+    "no_place": "a corrected photo of a label of which training takes no more",
     "photo_size": "the label does not say how wide and high the photo is",
     "size_mismatch": "the photo is not as wide and high as its label says",
     "file_name": "does not begin with an id and a part code, or is not UTF-8",
@@ -38,7 +40,7 @@ REASONS = {
 QUARANTINE = ["file", "reason", "detail"]
 """Columns of a quarantine."""
 
-LEFT_OUT = ("duplicate", "near_duplicate", "boxless", "not_negative")
+LEFT_OUT = ("duplicate", "near_duplicate", "no_place", "boxless", "not_negative")
 """Reasons for which files are left out though nothing is wrong with them."""
 
 EXAMPLES = 10

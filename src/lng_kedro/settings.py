@@ -5,6 +5,7 @@ from lng_kedro.hooks import (
     PreflightHooks,
     ProgressHooks,
     ReportingHooks,
+    StartHooks,
     StopHooks,
     TrainingHooks,
 )
@@ -15,6 +16,7 @@ HOOKS = (
     EvaluationHooks(),
     ReportingHooks(),
     ProgressHooks(),
+    StartHooks(),
     StopHooks(),
     PreflightHooks(),
 )

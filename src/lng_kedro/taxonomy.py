@@ -160,7 +160,8 @@ def load_taxonomy(path: str | Path) -> Taxonomy:
         ValueError: the file is not a taxonomy; the message names the file.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        content = json.loads(text) if Path(path).suffix == ".json" else yaml.safe_load(text)
         if not isinstance(content, dict):
             raise ValueError("a mapping with 'labels' and 'fields' is expected")
         return Taxonomy.model_validate(content.get("taxonomy", content))

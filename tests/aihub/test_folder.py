@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import shutil
 import tracemalloc
 import unicodedata
 import zipfile
@@ -371,3 +372,56 @@ def test_stem_and_context_of_a_locator() -> None:
     assert stem(locator) == "1102_11_a.b"
     assert context(locator) == "x/도장.zip!"
     assert unicodedata.is_normalized("NFC", context(locator))
+
+
+class TestReviewed:
+    """A second folder beside the first."""
+
+    @pytest.fixture
+    def both(self, tmp_path: Path) -> AIHubFolder:
+        # Names of the first folder that look like the second one's.
+        write(tmp_path / "raw/reviewed:", {"a.jpg": b"raw", "a.json": b"{}", "c.webp": b""})
+        write(tmp_path / "raw/reviewed", {"0.jpg": b"0"})
+        write(tmp_path / "people", {"b.jpg": b"mine", "b.json": b"[]", "z.bmp": b""})
+        write(tmp_path / "people/more.zip", {"/a.jpg": b"", "a.jpg": b"zipped"})
+        return AIHubFolder(tmp_path / "raw", tmp_path / "people")
+
+    def test_its_files_come_first_and_each_is_read_where_it_lies(self, both: AIHubFolder) -> None:
+        listing = both.listing()
+        assert {locator: both.read(locator) for locator in listing.photos} == {
+            "reviewed://b.jpg": b"mine",
+            "reviewed://more.zip!/a.jpg": b"zipped",
+            "reviewed/0.jpg": b"0",
+            "reviewed:/a.jpg": b"raw",
+        }
+        assert listing.photos[0] == "reviewed://b.jpg"
+        assert listing.labels == ["reviewed://b.json", "reviewed:/a.json"]
+        assert [row["file"] for row in listing.problems] == [
+            "reviewed://more.zip!//a.jpg",
+            "reviewed://z.bmp",
+            "reviewed:/c.webp",
+        ]
+        own = AIHubFolder(both.reviewed)
+        assert both.fingerprint("reviewed://b.jpg") == own.fingerprint("b.jpg")
+        assert (stem(listing.photos[1]), context(listing.photos[0])) == ("a", "reviewed:/")
+
+    def test_no_folder_and_an_empty_one_hold_nothing(self, both: AIHubFolder, tmp_path: Path) -> None:
+        alone = AIHubFolder(both.root).listing()
+        (tmp_path / "empty").mkdir()
+        for name in ("empty", "nowhere"):
+            assert AIHubFolder(both.root, tmp_path / name).listing() == alone
+            assert AIHubFolder(tmp_path / name).digest() is None
+
+    def test_its_digest_changes_with_names_and_labels_and_with_nothing_else(
+        self, both: AIHubFolder, tmp_path: Path
+    ) -> None:
+        folder = AIHubFolder(both.reviewed)
+        digests = [folder.digest()]
+        assert digests[0].startswith("2 photos (")
+        os.utime(tmp_path / "people/b.json", (1, 1))
+        shutil.copytree(tmp_path / "people", tmp_path / "elsewhere")
+        assert folder.digest() == AIHubFolder(tmp_path / "elsewhere").digest() == digests[0]
+        for name, content in (("b.json", b"{}"), ("c.jpg", b"mine"), ("y.bmp", b"")):
+            write(tmp_path / "people", {name: content})
+            digests.append(folder.digest())
+        assert len(set(digests)) == 4

@@ -18,7 +18,7 @@ from lng_kedro.quarantine import LEFT_OUT, REASONS
 from lng_kedro.taxonomy import Taxonomy
 from tests.raw import ENGLISH, KOREAN, annotation, encoded, label, write
 
-OF_PHOTOS = {"near_duplicate", "size_mismatch", "truncated", "too_large"}
+OF_PHOTOS = {"near_duplicate", "no_place", "size_mismatch", "truncated", "too_large"}
 """Reasons that only a photo's pixels give."""
 ORPHAN = annotation() | {"image_id": 99}
 
@@ -409,6 +409,66 @@ def test_a_label_that_can_be_used_comes_before_one_that_cannot(
     ((file, reason, detail),) = table(quarantine)
     assert (file, reason) == ("Training/2102_12_a.json", "duplicate")
     assert detail.startswith(f"2102_12_a: Validation/2102_12_a.json was taken; here {problem}")
+
+
+class TestReviewed:
+    """Corrected photos beside raw ones of the same names, as where somebody copied them."""
+
+    def index(self, root: Path, taxonomy: Taxonomy) -> tuple[pd.DataFrame, list[tuple[str, str, str]]]:
+        raw = AIHubFolder(root / "raw", root / "reviewed")
+        found = index_labels(raw, LabelReader(taxonomy), Processes(engine="processes", workers=1))
+        return found[0], table(found[1])
+
+    def test_a_correction_is_believed_and_contradicts_no_raw_label(
+        self, taxonomy: Taxonomy, tmp_path: Path
+    ) -> None:
+        name = "2102_12_a"
+        for folder, box in (("raw/x", (1, 1, 5, 5)), ("raw/y", (2, 2, 5, 5)), ("reviewed", (3, 3, 5, 5))):
+            write(
+                tmp_path / folder, {f"{name}.jpg": b"", f"{name}.json": encoded(label(annotation(bbox=box)))}
+            )
+        manifest, quarantine = self.index(tmp_path, taxonomy)
+        assert places(manifest) == [(f"reviewed://{name}.jpg", f"reviewed://{name}.json")]
+        assert manifest["x"].tolist() == [3.0]
+        taken = f"reviewed://{name}"
+        assert quarantine == [
+            ("x/2102_12_a.jpg", "duplicate", f"{taken}.jpg was taken"),
+            ("x/2102_12_a.json", "duplicate", f"{name}: {taken}.json was taken"),
+            ("y/2102_12_a.jpg", "duplicate", f"{taken}.jpg was taken"),
+            ("y/2102_12_a.json", "duplicate", f"{name}: {taken}.json was taken"),
+        ]
+
+    def test_a_correction_of_another_name_comes_before_the_photos_own_label(
+        self, taxonomy: Taxonomy, tmp_path: Path
+    ) -> None:
+        merged = label(annotation(bbox=(3, 3, 5, 5)))
+        merged["images"][0]["file_name"] = "2102_12_a.jpg"
+        write(tmp_path / "raw", {"2102_12_a.jpg": b"", "2102_12_a.json": encoded(label(annotation()))})
+        write(tmp_path / "reviewed", {"labels.json": encoded(merged)})
+        manifest, quarantine = self.index(tmp_path, taxonomy)
+        assert places(manifest) == [("2102_12_a.jpg", "reviewed://labels.json")]
+        assert [row[:2] for row in quarantine] == [("2102_12_a.json", "duplicate")]
+
+    def test_two_corrections_that_differ_leave_their_photo_out(
+        self, taxonomy: Taxonomy, tmp_path: Path
+    ) -> None:
+        for folder, box in (
+            ("raw", (1, 1, 5, 5)),
+            ("reviewed/x", (2, 2, 5, 5)),
+            ("reviewed/y", (3, 3, 5, 5)),
+        ):
+            write(tmp_path / folder, {"2102_12_a.json": encoded(label(annotation(bbox=box)))})
+        write(tmp_path / "raw", {"2102_12_b.jpg": b"", "2102_12_b.json": encoded(label(annotation()))})
+        write(tmp_path / "reviewed/x", {"2102_12_a.jpg": b""})
+        manifest, quarantine = self.index(tmp_path, taxonomy)
+        assert list(manifest["photo_id"]) == ["2102_12_b"]
+        assert [row[:2] for row in quarantine] == [("reviewed://x/2102_12_a.jpg", "contradiction")]
+
+    def test_corrected_photos_alone_are_no_raw_dataset(self, taxonomy: Taxonomy, tmp_path: Path) -> None:
+        write(tmp_path / "reviewed", {"2102_12_a.jpg": b"", "2102_12_a.json": encoded(label(annotation()))})
+        (tmp_path / "raw").mkdir()
+        with pytest.raises(ValueError, match="no photo: is --params raw_dir=PATH the right folder"):
+            self.index(tmp_path, taxonomy)
 
 
 def test_a_part_is_filled_from_where_the_photo_lies(taxonomy: Taxonomy, tmp_path: Path) -> None:

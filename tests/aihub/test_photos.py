@@ -33,7 +33,7 @@ def processor(
     root: Path, sizes: Mapping[str, tuple[int, int]], folder: str = "photos", **changes: Any
 ) -> PhotoProcessor:
     rows = [(name, f"{name}.jpg", *size) for name, size in sizes.items()]
-    stated = pd.DataFrame(rows, columns=["photo_id", "photo", "width", "height"]).set_index("photo_id")
+    stated = pd.DataFrame(rows, columns=["photo_id", "photo", "width", "height"])
     given: dict[str, Any] = {
         "raw": AIHubFolder(root / "raw"),
         "stated": stated,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lng_kedro.aihub.split import SPLITS, Pool, check_enough, draw, pools_of, proportional
+from lng_kedro.aihub.split import SPLITS, Pool, check_enough, draw, pools_of, proportional, shares, usable
 from lng_kedro.quarantine import Rejected
 from lng_kedro.taxonomy import Taxonomy
 
@@ -59,6 +59,44 @@ class TestDraw:
             part = found[found["pool"] == pool]
             assert list(part["photo_id"]) == [f"{pool}_{k:03}" for k in order]
             assert list(part["rank"]) == list(range(40))
+
+    def test_corrected_photos_come_first_and_those_they_displace_last(self, taxonomy: Taxonomy) -> None:
+        """Of 17 places 15 are for training: each of three corrected photos takes the place of one photo."""
+        manifest = photos_of(taxonomy, 40)
+        mine = ["2102_003", "2102_017", "2102_036", "1102_000"]
+        others = manifest[~manifest["photo_id"].isin(mine)]
+        before = {
+            pool: list(part["photo_id"])
+            for pool, part in draw(others, pools(taxonomy), seed=1).groupby("pool")
+        }
+        found = draw(manifest, pools(taxonomy), 1, mine)
+        for pool, part in found.groupby("pool"):
+            names, n = list(part["photo_id"]), sum(name.startswith(pool) for name in mine)
+            assert sorted(names[:n]) == [name for name in mine if name.startswith(pool)]
+            assert names[n:] == before[pool][n:] + before[pool][:n]
+            assert list(part["rank"]) == list(range(len(names)))
+
+    def test_more_corrected_photos_than_training_takes_leave_the_test_as_it_was(
+        self, taxonomy: Taxonomy
+    ) -> None:
+        manifest = photos_of(taxonomy, 40).query("photo_category_id == 2102")
+        mine = [f"2102_{k:03}" for k in range(18)]
+        (alone,), (found,) = (
+            [part["photo_id"].tolist() for _, part in draw(m, pools(taxonomy), 1, mine).groupby("pool")]
+            for m in (manifest[~manifest["photo_id"].isin(mine)], manifest)
+        )
+        assert sorted(found[:18]) == mine
+        assert found[18:] == alone[15:] + alone[:15]
+
+    def test_the_seed_draws_corrected_photos_too(self, taxonomy: Taxonomy) -> None:
+        manifest = photos_of(taxonomy, 40)
+        mine = [f"2102_{k:03}" for k in range(20)]
+        first, second = (
+            draw(manifest, pools(taxonomy), seed, mine).query("pool == '2102'")["photo_id"].tolist()[:20]
+            for seed in (1, 2)
+        )
+        assert first != second
+        assert sorted(first) == sorted(second) == mine
 
     def test_labels_of_photos(self, taxonomy: Taxonomy) -> None:
         found = draw(photos_of(taxonomy, 2), pools(taxonomy), seed=1)
@@ -128,6 +166,42 @@ class TestProportional:
         shares = proportional(total, wanted)
         assert sum(shares.values()) == total
         assert all(abs(shares[s] - total * n / sum(counts)) < 1 for s, n in wanted.items())
+
+
+class TestShares:
+    @pytest.mark.parametrize(
+        ("corrected", "others", "expected"),
+        [
+            (0, 16, {"sft": 9, "grpo": 5, "test": 2}),  # as without corrected ones
+            (14, 2, {"sft": 9, "grpo": 5, "test": 2}),
+            (15, 1, {"sft": 10, "grpo": 5, "test": 1}),
+            (6, 0, {"sft": 4, "grpo": 2, "test": 0}),  # none of them is for the test
+            (1, 0, {"sft": 1, "grpo": 0, "test": 0}),
+        ],
+    )
+    def test_what_the_test_gets_is_not_corrected(self, corrected, others, expected) -> None:
+        assert shares(corrected, others, PER_LABEL) == expected
+
+    @given(st.integers(0, 60), st.integers(0, 60), st.tuples(*[st.integers(1, 50)] * 3))
+    def test_all_are_divided_and_no_split_gets_more_than_it_wants(self, corrected, others, counts) -> None:
+        wanted = dict(zip(SPLITS, counts, strict=True))
+        corrected = min(corrected, wanted["sft"] + wanted["grpo"])
+        others = min(others, sum(counts) - corrected)
+        found = shares(corrected, others, wanted)
+        assert sum(found.values()) == corrected + others
+        assert found["test"] <= others
+        assert all(found[s] <= wanted[s] for s in SPLITS)
+
+
+class TestUsable:
+    def test_corrected_photos_count_as_far_as_training_takes_them(self, taxonomy: Taxonomy) -> None:
+        few = pools(taxonomy, {"sft": 2, "grpo": 1, "test": 1}, good_share=0, negative_share=0)
+        manifest = photos_of(taxonomy, 4)
+        mine = [f"2102_{k:03}" for k in range(4)] + ["2202_000", "2101_000"]
+        found = usable(draw(manifest, few, 1, mine), few, mine)
+        assert (found["2102"], found["2202"], found["2302"], found["2101"]) == (3, 4, 4, 3)
+        with pytest.raises(ValueError, match=r"split: crack \(id 2102\): 3 of 4\. Lower"):
+            check_enough(few, found)
 
 
 class TestCheckEnough:

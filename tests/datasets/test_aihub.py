@@ -8,7 +8,8 @@ import pytest
 import yaml
 from kedro.io import DatasetError
 
-from lng_kedro.datasets import AIHubDataset, RenderedAIHubDataset
+from lng_kedro.aihub.folder import Listing
+from lng_kedro.datasets import AIHubDataset, RenderedAIHubDataset, ReviewedDataset
 from lng_kedro.taxonomy import Taxonomy
 from tests.raw import annotation, encoded, label, photo, write
 
@@ -37,6 +38,14 @@ class TestAIHubDataset:
     def test_is_never_written(self, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match="read only"):
             AIHubDataset(filepath=str(tmp_path)).save({})  # type: ignore[arg-type]
+
+
+class TestReviewedDataset:
+    def test_reads_a_folder_that_need_not_be_there(self, tmp_path: Path) -> None:
+        dataset = ReviewedDataset(filepath=str(tmp_path / "reviewed"))
+        assert dataset.load().listing() == Listing()
+        write(tmp_path / "reviewed", {"2102_12_a.jpg": photo()})
+        assert dataset.load().listing().photos == ["2102_12_a.jpg"]
 
 
 @pytest.fixture

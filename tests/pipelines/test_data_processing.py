@@ -19,15 +19,17 @@ from kedro.io import DatasetError
 from PIL import ExifTags, Image
 
 from lng_kedro.aihub.folder import AIHubFolder, stem
+from lng_kedro.aihub.label_journal import LabelJournal
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.pipelines.data_processing import nodes
-from lng_kedro.pipelines.data_processing.params import DECIDE, DataProcessingParams
+from lng_kedro.pipelines.data_processing.params import DECIDE, REVIEWED_DIGEST, DataProcessingParams
 from lng_kedro.prompts import user_prompt
 from lng_kedro.quarantine import REASONS
 from lng_kedro.report import parse_report
 from lng_kedro.taxonomy import Taxonomy, load_taxonomy
 from tests.project import ROOT, copy_project, mlflow_runs, prepare_store, session
 from tests.raw import ENGLISH, annotation, encoded, label, photo, scene, write
+from tests.reviewed import correct
 
 SIZES = ((192, 108), (120, 160), (100, 100))
 SETTINGS = {
@@ -109,8 +111,9 @@ def process(project: Path, raw_dir: Path, **settings: Any) -> Path:
 
 
 def contents(data_dir: Path) -> dict[str, bytes]:
-    """Every file of every layer."""
-    return {str(f.relative_to(data_dir)): f.read_bytes() for f in data_dir.glob("0*/**/*") if f.is_file()}
+    """Every file of every layer, but what tells whether raw files have changed: no copy has their times."""
+    files = [f for f in data_dir.glob("0*/**/*") if f.is_file() and f.parent.name != "label_journal"]
+    return {str(f.relative_to(data_dir)): f.read_bytes() for f in files}
 
 
 @pytest.fixture(scope="module")
@@ -265,6 +268,16 @@ class TestPipeline:
         ours, theirs = (contents(d) for d in (data_dir, other))
         assert ours.keys() == theirs.keys()
         assert [name for name in ours if ours[name] != theirs[name]] == []
+
+    def test_labels_that_have_not_changed_are_not_read_again(
+        self, project: Path, raw_dir: Path, data_dir: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (copy / "02_intermediate/manifest.parquet").unlink()
+        monkeypatch.delattr(nodes, "index_labels")
+        run_tags(project, raw_dir, copy, "ingest")
+        assert contents(copy) == contents(data_dir)
+        with pytest.raises(NameError, match="index_labels"):
+            run_tags(project, raw_dir, copy, "ingest", clip_boxes=True)
 
     def test_counts_of_the_split(self, data_dir: Path) -> None:
         counts = pd.read_csv(data_dir / "03_primary/split_counts.csv", dtype={"pool": str})
@@ -449,6 +462,7 @@ class TestOtherParameters:
 
     def test_each_one_decides_something_or_changes_nothing(self) -> None:
         names = [name for part in DECIDE.values() for name in part]
+        names.remove(REVIEWED_DIGEST)
         assert sorted([*names, "max_rejected_share", "compute"]) == sorted(DataProcessingParams.model_fields)
 
     def test_those_that_change_nothing_may_differ(self, project: Path, raw_dir: Path, copy: Path) -> None:
@@ -470,6 +484,14 @@ class TestEveryReason:
         root = tmp_path_factory.mktemp("broken") / "raw"
         names = write_broken(root, taxonomy)
         write_unusable(root)
+        # Training takes one photo of a good cut.
+        for k in range(2):
+            correct(
+                root.with_name("raw-data") / "01_raw/reviewed",
+                scene(30 + k),
+                (200, 100),
+                (5101, (1, 1, 9, 9), {}),
+            )
         return names, process(project, root, max_rejected_share=1.0, max_pixels=400_000, boxless="skip")
 
     def test_labels_row_by_row(self, broken: tuple[dict[str, str], Path], tmp_path: Path) -> None:
@@ -497,7 +519,8 @@ class TestEveryReason:
         also = pd.read_csv(data_dir / "04_feature/photo_quarantine.csv")
         assert {*told["reason"], *also["reason"]} == set(REASONS)
         kept = set(pd.read_parquet(data_dir / "02_intermediate/manifest.parquet")["photo_id"])
-        photos = {stem(photo) for photo in AIHubFolder(data_dir.with_name("raw")).listing().photos}
+        raw = AIHubFolder(data_dir.with_name("raw"), data_dir / "01_raw/reviewed")
+        photos = {stem(photo) for photo in raw.listing().photos}
         left_out = set(told["file"].map(stem)) & photos
         assert kept | left_out == photos
         assert kept & left_out == set()
@@ -508,6 +531,8 @@ class TestEveryReason:
         of_name, data_dir = broken
         quarantine = pd.read_csv(data_dir / "04_feature/photo_quarantine.csv")
         found = dict(zip(quarantine["file"], quarantine["reason"], strict=True))
+        (corrected,) = (file for file in found if file.startswith("reviewed://5101_12_"))
+        assert found.pop(corrected) == "no_place"
         kept = ("taken", "first twin", "turned")
         assert found == {f"Cracks/{name}.jpg": what for name, what in of_name.items() if what not in kept}
         assert len(found) == 7
@@ -600,6 +625,11 @@ def folder(root: Path, n_good: int, n_bad: int) -> AIHubFolder:
     return AIHubFolder(root)
 
 
+def read(raw: AIHubFolder, taxonomy: Taxonomy, params: DataProcessingParams) -> Any:
+    """Tables of labels that were not read before."""
+    return nodes.read_labels(raw, taxonomy, LabelJournal(raw.root.with_name("no journal")), params)
+
+
 class TestStopped:
     def test_a_run_of_too_many_bad_files_leaves_tables_that_can_be_opened(
         self, project: Path, tmp_path: Path
@@ -634,7 +664,7 @@ class TestNodes:
     def test_a_tenth_may_be_rejected(
         self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path
     ) -> None:
-        manifest, quarantine, _ = nodes.read_labels(folder(tmp_path, 9, 1), taxonomy, params)
+        manifest, quarantine, _ = read(folder(tmp_path, 9, 1), taxonomy, params)
         assert len(manifest) == 9
         assert quarantine.to_dict("records") == [
             {"file": "2102_12_9.json", "reason": "box", "detail": "four finite numbers expected, found None"}
@@ -645,7 +675,7 @@ class TestNodes:
         self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path
     ) -> None:
         write(tmp_path, {f"a/2102_12_x{k:02}.jpg": b"" for k in range(12)})
-        manifest, quarantine, _ = nodes.read_labels(folder(tmp_path, 8, 2), taxonomy, params)
+        manifest, quarantine, _ = read(folder(tmp_path, 8, 2), taxonomy, params)
         with pytest.raises(ValueError, match="14 of 22 photos") as caught:
             nodes.taxonomy_of_data(taxonomy, manifest, quarantine, params)
         first, *lines = str(caught.value).splitlines()
@@ -664,7 +694,7 @@ class TestNodes:
     ) -> None:
         images = [{"id": k, "file_name": f"2102_12_y{k}.jpg", "width": 9, "height": 9} for k in range(5)]
         write(tmp_path, {"labels.json": encoded({"images": images, "annotations": []})})
-        manifest, quarantine, _ = nodes.read_labels(folder(tmp_path, 9, 0), taxonomy, params)
+        manifest, quarantine, _ = read(folder(tmp_path, 9, 0), taxonomy, params)
         with pytest.raises(ValueError, match="5 of 14 photos"):
             nodes.taxonomy_of_data(taxonomy, manifest, quarantine, params)
 
@@ -673,7 +703,7 @@ class TestNodes:
     ) -> None:
         folder(tmp_path / "Training", 3, 0)
         folder(tmp_path / "Validation", 3, 0)
-        manifest, quarantine, _ = nodes.read_labels(AIHubFolder(tmp_path), taxonomy, params)
+        manifest, quarantine, _ = read(AIHubFolder(tmp_path), taxonomy, params)
         assert set(quarantine["reason"]) == {"duplicate"}
         assert len(quarantine) == 6
         assert nodes.taxonomy_of_data(taxonomy, manifest, quarantine, params)
@@ -691,11 +721,11 @@ class TestNodes:
         files |= {"2102_12_c.jpg": b"", "2102_12_c.json": encoded(label(annotation(attributes=without)))}
         write(tmp_path, files)
         caplog.set_level("INFO")
-        manifest, quarantine, _ = nodes.read_labels(AIHubFolder(tmp_path), taxonomy, params)
+        manifest, quarantine, _ = read(AIHubFolder(tmp_path), taxonomy, params)
         assert list(manifest["photo_id"]) == ["2102_12_b", "2102_12_c"]
         assert list(quarantine["reason"]) == ["box_outside"]
         cutting = params.model_copy(update={"clip_boxes": True})
-        manifest, quarantine, _ = nodes.read_labels(AIHubFolder(tmp_path), taxonomy, cutting)
+        manifest, quarantine, _ = read(AIHubFolder(tmp_path), taxonomy, cutting)
         assert manifest[["w", "clipped"]].to_numpy().tolist() == [[10.0, True], [30.0, False], [30.0, False]]
         assert quarantine.empty
         filled = "Filled: part:name 1, quality:id 1."
@@ -704,11 +734,24 @@ class TestNodes:
             f"3 photos, 3 objects. {filled} Boxes cut: 1. Left out: none.",
         ]
 
+    def test_a_label_that_has_changed_is_read_again(
+        self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path
+    ) -> None:
+        raw, journal = folder(tmp_path / "raw", 9, 0), LabelJournal(tmp_path / "journal")
+
+        def boxes() -> list[float]:
+            return list(nodes.read_labels(raw, taxonomy, journal, params)[0]["x"])
+
+        first = boxes()
+        assert boxes() == first
+        write(raw.root, {"2102_12_0.json": encoded(label(annotation(bbox=(11, 20, 30, 40))))})
+        assert boxes() == [11, *first[1:]]
+
     def test_a_folder_without_photos(
         self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path
     ) -> None:
         with pytest.raises(ValueError, match=r"no photo.*raw_dir=PATH"):
-            nodes.read_labels(AIHubFolder(tmp_path), taxonomy, params)
+            read(AIHubFolder(tmp_path), taxonomy, params)
 
     def test_values_of_the_data_join_the_taxonomy_of_the_run(
         self, taxonomy: Taxonomy, params: DataProcessingParams

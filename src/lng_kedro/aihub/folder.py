@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 
 from lng_kedro.quarantine import Rejected
+from lng_kedro.reviewed import REVIEWED
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
 OTHER_PHOTO_SUFFIXES = (".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".avif")
@@ -55,6 +57,12 @@ class Listing:
         """Takes note of a file that cannot be used."""
         self.problems.append(Rejected(reason, detail).row(file))
 
+    def put_first(self, other: "Listing") -> None:
+        """Takes in, before its own files, those of the corrected photos, by their locators here."""
+        self.photos = [REVIEWED + locator for locator in other.photos] + self.photos
+        self.labels = [REVIEWED + locator for locator in other.labels] + self.labels
+        self.problems = [row | {"file": REVIEWED + row["file"]} for row in other.problems] + self.problems
+
     def sort(self) -> "Listing":
         """Orders everything by name, the same whichever form of Unicode a file system gives."""
         for locators in (self.photos, self.labels):
@@ -69,12 +77,20 @@ class AIHubFolder:
 
     A file is named by its locator: its path below `root`, with ``archive.zip!/member`` for what lies
     inside a zip. Zips are never unpacked. Links to folders are followed, each folder is visited once.
+
+    Attributes:
+        root: the folder.
+        reviewed: another one, of corrected photos; their locators begin with `REVIEWED`.
     """
 
     root: Path
+    reviewed: Path | None = None
 
     def listing(self) -> Listing:
-        """Everything that the folder holds; hidden files and other kinds of files are passed over."""
+        """Everything that the folder holds, corrected photos first, nothing where there is no folder.
+
+        Hidden files and other kinds of files are passed over.
+        """
         listing = Listing()
         for path in self._files(listing):
             if path.lower().endswith(".zip"):
@@ -83,7 +99,21 @@ class AIHubFolder:
                 listing.refuse("archive", "put its parts together, or unpack it", path)
             else:
                 listing.add(path)
-        return listing.sort()
+        listing.sort()
+        if self.reviewed:
+            listing.put_first(AIHubFolder(self.reviewed).listing())
+        return listing
+
+    def digest(self) -> str | None:
+        """Stands for the names of all its files and what its label files say; None where there is none."""
+        listing = self.listing()
+        if listing == Listing():
+            return None
+        digest = sha256(repr(listing).encode())
+        for label in listing.labels:
+            with suppress(Rejected):
+                digest.update(sha256(self.read(label)).digest())
+        return f"{len(listing.photos)} photos ({digest.hexdigest()[:12]})"
 
     def read(self, locator: str) -> bytes:
         """The bytes of one file.
@@ -120,12 +150,39 @@ class AIHubFolder:
             info = _archive(path, status.st_mtime_ns).getinfo(member)
             return f"{info.CRC:08x}-{info.file_size}"
 
+    def state(self) -> str:
+        """Changes when a file comes, goes or is renamed, and when a zip or a label may hold something else.
+
+        Told without opening a file: by size and times of change. Of photos, the names alone count.
+        """
+        listing = Listing()
+        seen = [str(self.root.resolve()), *map(self._seen, self._files(listing))]
+        seen += [" ".join(row.values()) for row in listing.problems]
+        if self.reviewed and AIHubFolder(self.reviewed).digest():
+            seen.append(AIHubFolder(self.reviewed).state())
+        return sha256("\n".join(sorted(seen)).encode(errors="surrogateescape")).hexdigest()
+
+    def _seen(self, path: str) -> str:
+        if not path.lower().endswith((".zip", ".json")):
+            return path
+        try:
+            status = (self.root / path).stat()
+        except OSError:  # a link to nowhere
+            return path
+        # The second time cannot be set back.
+        return f"{path} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+
     def _place(self, locator: str) -> tuple[Path, str]:
+        root = self.root
+        if self.reviewed and locator.startswith(REVIEWED):
+            root, locator = self.reviewed, locator.removeprefix(REVIEWED)
         outer, *member = _IN_ZIP.split(locator, maxsplit=1)
-        return self.root / outer, "".join(member)
+        return root / outer, "".join(member)
 
     def _files(self, listing: Listing) -> Iterator[str]:
-        """Paths below the root. A link back to a folder that was visited is no second visit."""
+        """Paths below the root, if there is one. A link back to a folder visited is no second visit."""
+        if not self.root.is_dir():
+            return
         seen = {_identity(self.root)}
 
         def refuse(error: OSError) -> None:
@@ -147,7 +204,8 @@ class AIHubFolder:
             with _open_zip(self.root / path) as archive:
                 members = archive.infolist()
         except (OSError, *_BROKEN) as error:
-            listing.refuse("archive", f"cannot be opened: {error}", path)
+            reason = "unreadable" if isinstance(error, OSError) else "archive"
+            listing.refuse(reason, f"cannot be opened: {error}", path)
             return
         encrypted = sum(info.flag_bits & _ENCRYPTED for info in members)
         if encrypted:

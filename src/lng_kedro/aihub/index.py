@@ -9,6 +9,7 @@ from lng_kedro.aihub.folder import AIHubFolder, context, stem
 from lng_kedro.aihub.labels import LabelReader, Row, missing, refusal
 from lng_kedro.compute import Processes, Ray, parallel_map
 from lng_kedro.quarantine import QUARANTINE, Rejected
+from lng_kedro.reviewed import REVIEWED, corrected
 
 CHUNK, PARTS = 512, 256
 """Label files that a process reads at a time, at most, and the parts of fewer files: merged ones are few."""
@@ -25,9 +26,9 @@ def index_labels(
     """Reads every label file and finds the photo that each belongs to.
 
     Of several files of one name the first is taken, in the order of their locators; a label file that can be
-    used comes before one that cannot, one that is named as its photo before one that only says so. Where
-    two that can be used differ nobody can tell which is true: their photo is left out. The number of
-    processes changes nothing.
+    used comes before one that cannot, a correction before any other, one that is named as its photo before
+    one that only says so. Where two that can be used differ nobody can tell which is true, unless one of them
+    is a correction: their photo is left out. The number of processes changes nothing.
 
     Args:
         raw: the dataset.
@@ -41,7 +42,7 @@ def index_labels(
         ValueError: the dataset holds no photo.
     """
     listing = raw.listing()
-    if not listing.photos:
+    if all(photo.startswith(REVIEWED) for photo in listing.photos):
         found = "".join(f"\n{row['file']}: {row['reason']}, {row['detail']}" for row in listing.problems[:10])
         raise ValueError(f"The raw dataset holds no photo: is --params raw_dir=PATH the right folder?{found}")
     photos: dict[str, str] = {}
@@ -144,11 +145,18 @@ def _claims(manifest: pd.DataFrame, refused: pd.DataFrame, labels: list[str]) ->
     used, unused = (
         set(table[_CLAIM].dropna().itertuples(index=False, name=None)) for table in (manifest, refused)
     )
-    return sorted(used | unused, key=lambda c: (c not in used, stem(c[1]) != c[0], place[c[1]], c[0]))
+
+    def order(claim: tuple[str, str]) -> tuple[bool, bool, bool, int, str]:
+        name, label = claim
+        return claim not in used, not label.startswith(REVIEWED), stem(label) != name, place[label], name
+
+    return sorted(used | unused, key=order)
 
 
 def _contradicted(manifest: pd.DataFrame) -> set[str]:
     """Photos of which two label files do not say the same; in which order they say it is all one."""
+    mine = manifest["label_file"].str.startswith(REVIEWED)
+    manifest = manifest[mine | ~manifest["photo_id"].isin(corrected(manifest))]
     claims = manifest[_CLAIM].drop_duplicates()
     several = claims["photo_id"][claims["photo_id"].duplicated()]
     told = manifest[manifest["photo_id"].isin(several)]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from lng_kedro.aihub.folder import AIHubFolder
+from lng_kedro.among import among
 from lng_kedro.compute import Processes, Ray, parallel_map
 from lng_kedro.geometry import upright_size
 from lng_kedro.imaging import process_photo
@@ -36,7 +37,7 @@ class PhotoProcessor:
 
     Attributes:
         raw: the raw dataset.
-        stated: what labels say: index photo_id; columns photo (its locator), width and height.
+        stated: what labels say, one row an object: columns photo_id, photo (its locator), width and height.
         journal: keeps finished photos.
         settings: of processed photos.
         compute: where photos are decoded.
@@ -50,6 +51,7 @@ class PhotoProcessor:
     compute: Processes | Ray
     max_rejected_share: float
     _seen: dict[str, Outcome] = field(default_factory=dict)
+    _locators: dict[str, str] = field(default_factory=dict)
 
     def look(self, photo_ids: Sequence[str]) -> list[Outcome]:
         """What photos were found to be; those that are not finished are processed first.
@@ -59,7 +61,8 @@ class PhotoProcessor:
         """
         recipe = recipe_of(self.settings.size, self.settings.quality)
         unseen = [photo_id for photo_id in photo_ids if photo_id not in self._seen]
-        stated = {str(row[0]): row[1:] for row in self.stated.loc[unseen].itertuples()}
+        stated = self._stated_of(unseen)
+        self._locators |= {photo_id: photo for photo_id, (photo, _, _) in stated.items()}
         outcomes: dict[str, Outcome] = {}
         new: dict[str, tuple[str, Finished | None]] = {}
         for photo_id in unseen:
@@ -84,6 +87,16 @@ class PhotoProcessor:
         self._check_rejected()
         return [self._seen[photo_id] for photo_id in photo_ids]
 
+    def locator(self, photo_id: str) -> str:
+        """Where a photo is that was looked at."""
+        return self._locators[photo_id]
+
+    def _stated_of(self, photo_ids: Sequence[str]) -> dict[str, tuple[str, int, int]]:
+        """Locator, width and height; looked up at once, as an index of millions of rows takes gigabytes."""
+        rows = self.stated[among(self.stated["photo_id"], photo_ids)].drop_duplicates("photo_id")
+        columns = ["photo_id", "photo", "width", "height"]
+        return {row[0]: row[1:] for row in rows[columns].itertuples(index=False, name=None)}
+
     def _judged(self, outcome: Outcome, width: int, height: int) -> Outcome:
         """The outcome, or that the photo has neither stored nor upright the size that its label states.
 
@@ -102,8 +115,7 @@ class PhotoProcessor:
 
     def _check_rejected(self) -> None:
         problems = {i: outcome for i, outcome in self._seen.items() if isinstance(outcome, Rejected)}
-        locators = self.stated.loc[list(problems), "photo"]
-        rows = [problem.row(file) for problem, file in zip(problems.values(), locators, strict=True)]
+        rows = [problem.row(self.locator(photo_id)) for photo_id, problem in problems.items()]
         what = "photos that were looked at"
         check_share(rows, len(problems), len(self._seen), what, self.max_rejected_share)
 

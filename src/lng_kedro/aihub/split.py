@@ -14,7 +14,8 @@ import pandas as pd
 from lng_kedro.quarantine import Rejected, counted
 from lng_kedro.taxonomy import Taxonomy
 
-SPLITS = ("sft", "grpo", "test")
+TRAINING = ("sft", "grpo")
+SPLITS = (*TRAINING, "test")
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,19 @@ class Pool:
         """Photos of all splits."""
         return sum(self.wanted.values())
 
+    @property
+    def training(self) -> int:
+        """Photos of the training splits."""
+        return sum(self.wanted[split] for split in TRAINING)
+
+    @property
+    def title(self) -> str:
+        """Its label and ids."""
+        return f"{self.label or 'nothing to report'} (id {self.name})"
+
     def missing(self, found: int) -> str:
         """How far `found` photos are from enough."""
-        return f"{self.label or 'nothing to report'} (id {self.name}): {found} of {self.needed}"
+        return f"{self.title}: {found} of {self.needed}"
 
 
 def pools_of(
@@ -67,16 +78,20 @@ def pools_of(
     return [*pools, Pool(None, taxonomy.negative_ids, negatives)]
 
 
-def draw(manifest: pd.DataFrame, pools: list[Pool], seed: int) -> pd.DataFrame:
+def draw(
+    manifest: pd.DataFrame, pools: list[Pool], seed: int, corrected: Collection[str] = ()
+) -> pd.DataFrame:
     """The order in which the photos of each pool are taken; it depends on their names and the seed alone.
 
     A photo counts for the label of the id in its name, whatever else it shows; one of a negative id must
-    show nothing.
+    show nothing. Corrected photos come first. Those whose places in training they take come last, so that
+    every other photo has the place that it had without them: the test split stays as it was.
 
     Args:
         manifest: one row an object (columns photo_id, photo_category_id and label are used).
-        pools: names and ids of the photos that may stand for each other.
+        pools: names and ids of the photos that may stand for each other, and how many are wanted.
         seed: of the draw.
+        corrected: photos whose labels people corrected.
 
     Returns:
         One row a photo: pool, photo_label (null for photos without anything to report), photo_id and its
@@ -88,19 +103,30 @@ def draw(manifest: pd.DataFrame, pools: list[Pool], seed: int) -> pd.DataFrame:
         usable = ids.isin(pool.ids)
         if pool.label is None:
             usable &= manifest["label"].isna()
-        names = manifest["photo_id"][usable].drop_duplicates().sort_values().array
-        order = np.random.default_rng([seed, *pool.ids]).permutation(len(names))
+        names = manifest["photo_id"][usable].drop_duplicates().sort_values()
+        mine = names.isin(corrected).to_numpy()
+        rng = np.random.default_rng([seed, *pool.ids])
+        others, first = (rng.permutation(np.flatnonzero(which)) for which in (~mine, mine))
+        displaced = min(len(first), pool.training)
+        order = np.concatenate([first, others[displaced:], others[:displaced]])
         parts.append(
             pd.DataFrame(
                 {
                     "pool": pd.Series(pool.name, index=range(len(names)), dtype="str"),
                     "photo_label": pd.Series(pool.label, index=range(len(names)), dtype="str"),
-                    "photo_id": names[order],
+                    "photo_id": names.array[order],
                     "rank": np.arange(len(names)),
                 }
             )
         )
     return pd.concat(parts, ignore_index=True)
+
+
+def usable(drawn: pd.DataFrame, pools: Iterable[Pool], corrected: Collection[str]) -> dict[str, int]:
+    """Pool -> photos that could be taken: of corrected ones no more than training has places for."""
+    mine = drawn["photo_id"].isin(corrected)
+    first, others = (Counter(drawn["pool"][which]) for which in (mine, ~mine))
+    return {pool.name: min(first[pool.name], pool.training) + others[pool.name] for pool in pools}
 
 
 def proportional(total: int, wanted: Mapping[str, int]) -> dict[str, int]:
@@ -113,6 +139,14 @@ def proportional(total: int, wanted: Mapping[str, int]) -> dict[str, int]:
     left = total - sum(share for share, _ in shares.values())
     favoured = sorted(wanted, key=lambda split: -shares[split][1])[:left]
     return {split: share + (split in favoured) for split, (share, _) in shares.items()}
+
+
+def shares(corrected: int, others: int, wanted: Mapping[str, int]) -> dict[str, int]:
+    """Photos found divided over the splits in proportion; no corrected one is for the test."""
+    divided = proportional(corrected + others, wanted)
+    if divided["test"] <= others:
+        return divided
+    return proportional(corrected, {**wanted, "test": 0}) | {"test": others}
 
 
 def check_enough(pools: Iterable[Pool], found: Mapping[str, int], refused: Collection[Rejected] = ()) -> None:

@@ -46,6 +46,21 @@ class AIHubDataset(AbstractDataset[NoReturn, AIHubFolder]):
         return {"filepath": str(self._filepath)}
 
 
+class ReviewedDataset(AIHubDataset):
+    """The folder of corrected photos, a raw dataset that need not be there; read only.
+
+    Example:
+        >>> ReviewedDataset(filepath="data/01_raw/reviewed").load().listing()
+    """
+
+    def load(self) -> AIHubFolder:
+        """The folder, which may hold nothing."""
+        return AIHubFolder(self._filepath)
+
+    def _exists(self) -> bool:
+        return True  # at first there are none
+
+
 class RenderedAIHubDataset(AIHubDataset):
     """A raw dataset of the same shape, rendered where it is not there yet.
 

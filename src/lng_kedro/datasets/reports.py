@@ -1,5 +1,6 @@
 """New photos, the reports about them, and text files."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -134,7 +135,7 @@ class ReportsDataset(AbstractDataset[Reports, Reports]):
         return {"filepath": str(self._filepath)}
 
 
-class WholeTextDataset(AbstractDataset[str, str]):
+class WholeTextDataset(AbstractDataset[str | Iterable[str], str]):
     """A text file (UTF-8) that is there whole or, until then, as it was before.
 
     Example:
@@ -153,9 +154,9 @@ class WholeTextDataset(AbstractDataset[str, str]):
         self._encoding = encoding
         self.metadata = metadata
 
-    def save(self, data: str) -> None:
-        """Writes the text."""
-        write_whole(self._filepath, [data], self._encoding)
+    def save(self, data: str | Iterable[str]) -> None:
+        """Writes the text, or its pieces one after the other."""
+        write_whole(self._filepath, [data] if isinstance(data, str) else data, self._encoding)
 
     def load(self) -> str:
         """Reads the text."""

@@ -34,6 +34,16 @@ class Reports:
     path: Path
 
     @property
+    def photos(self) -> Path:
+        """Folder of the photos that they are of.
+
+        Raises:
+            FileNotFoundError: no photo was ever reported here.
+        """
+        said = json.loads(self.path.with_name(SOURCE).read_text(encoding="utf-8"))
+        return Path(said["photos"])
+
+    @property
     def files(self) -> Path:
         """Folder of a file a photo."""
         return self.path.with_suffix("")

@@ -88,3 +88,4 @@ class InspectionParams(Params):
     jpeg_quality: int = Field(ge=1, le=95)
     max_pixels: PositiveInt
     max_bytes: PositiveInt
+    page_mib: PositiveFloat

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -11,9 +12,11 @@ from lng_kedro import data_summary
 from lng_kedro.aihub.choice import choose, choose_all
 from lng_kedro.aihub.folder import AIHubFolder
 from lng_kedro.aihub.index import index_labels
+from lng_kedro.aihub.label_journal import LabelJournal, key_of
 from lng_kedro.aihub.labels import LabelReader
 from lng_kedro.aihub.photos import PhotoProcessor, PhotoSettings
-from lng_kedro.aihub.split import SPLITS, Pool, check_enough, draw, pools_of
+from lng_kedro.aihub.split import SPLITS, Pool, check_enough, draw, pools_of, usable
+from lng_kedro.among import among
 from lng_kedro.coco import coco_truth
 from lng_kedro.data_page import DataPageParams, render_data_page
 from lng_kedro.data_summary import Tables
@@ -25,17 +28,35 @@ from lng_kedro.plots import box_sizes
 from lng_kedro.prompts import chat_completion, chat_prompt
 from lng_kedro.quarantine import QUARANTINE, check_share, counted
 from lng_kedro.report import to_json
+from lng_kedro.reviewed import corrected
 from lng_kedro.taxonomy import BBOX, LABEL, Taxonomy
 
 logger = logging.getLogger(__name__)
 
 
 def read_labels(
-    raw: AIHubFolder, taxonomy: Taxonomy, params: DataProcessingParams
+    raw: AIHubFolder,
+    taxonomy: Taxonomy,
+    journal: LabelJournal,
+    params: DataProcessingParams,
+    reviewed: AIHubFolder | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, MadeWith]:
-    """Reads every label file: the manifest, the quarantine of what cannot be used, and what decided both."""
+    """Reads every label file, those of corrected photos too, unless nothing has changed since they were read.
+
+    Returns:
+        The manifest, the quarantine of what cannot be used, and what decided both.
+    """
+    if reviewed:
+        raw = replace(raw, reviewed=reviewed.root)
     reader = LabelReader(taxonomy, params.boxless == "skip", params.clip_boxes)
-    manifest, quarantine = index_labels(raw, reader, params.compute)
+    key = key_of(raw, reader)
+    labels = journal.read(key)
+    if labels:
+        logger.info("Labels are as they were when they were read.")
+    else:
+        labels = index_labels(raw, reader, params.compute)
+        journal.keep(key, labels)
+    manifest, quarantine = labels
     filled = data_summary.filled({"manifest": manifest}).itertuples(index=False)
     logger.info(
         "%d photos, %d objects. Filled: %s. Boxes cut: %d. Left out: %s.",
@@ -45,11 +66,17 @@ def read_labels(
         manifest["clipped"].sum(),
         counted(Counter(quarantine["reason"])),
     )
-    return manifest, quarantine, params.made_with()
+    if reviewed:
+        logger.info("%d of these photos were corrected (%s).", len(corrected(manifest)), reviewed.root)
+    return manifest, quarantine, params.made_with(_digest(reviewed))
 
 
 def taxonomy_of_data(
-    taxonomy: Taxonomy, manifest: pd.DataFrame, quarantine: pd.DataFrame, params: DataProcessingParams
+    taxonomy: Taxonomy,
+    manifest: pd.DataFrame,
+    quarantine: pd.DataFrame,
+    params: DataProcessingParams,
+    reviewed: AIHubFolder | None = None,
 ) -> tuple[Taxonomy, MadeWith]:
     """The taxonomy of this run: values that only its data hold, optional fields that it asks for.
 
@@ -70,7 +97,7 @@ def taxonomy_of_data(
             raise ValueError(f"optional_fields: {lacking} of {len(objects)} objects have no '{name}'")
     names = [n for n, f in taxonomy.fields.items() if not f.optional or n in params.optional_fields]
     grown = taxonomy.with_data_values({name: objects[name].unique() for name in names})
-    return grown, params.made_with()
+    return grown, params.made_with(_digest(reviewed))
 
 
 def draw_photos(
@@ -79,27 +106,30 @@ def draw_photos(
     taxonomy: Taxonomy,
     manifest_made_with: MadeWith,
     taxonomy_made_with: MadeWith,
+    reviewed: AIHubFolder,
     params: DataProcessingParams,
 ) -> tuple[pd.DataFrame, MadeWith]:
-    """The order in which the photos of each pool are taken.
+    """The order in which the photos of each pool are taken, corrected ones first.
 
     Raises:
         ValueError: too many files are bad, which ended the run that read them already; what was read before
             was read with other parameters; or some label has too few photos, and `shortfall` is `error`.
     """
-    params.check_made_with(manifest_made_with, "ingest")
-    params.check_made_with(taxonomy_made_with, "ingest")
+    digest = _digest(reviewed)
+    params.check_made_with(manifest_made_with, "ingest", digest)
+    params.check_made_with(taxonomy_made_with, "ingest", digest)
     _check_rejected(manifest, quarantine, params.max_rejected_share)
     pools = _pools(taxonomy, params)
-    drawn = draw(manifest, pools, params.seed)
-    found = drawn["pool"].value_counts()
+    mine = corrected(manifest)
+    drawn = draw(manifest, pools, params.seed, mine)
     if params.shortfall == "error":
-        check_enough(pools, {str(pool): int(n) for pool, n in found.items()})
-    return drawn, params.made_with()
+        check_enough(pools, usable(drawn, pools, mine))
+    return drawn, params.made_with(digest)
 
 
 def process_photos(
     raw: AIHubFolder,
+    reviewed: AIHubFolder,
     manifest: pd.DataFrame,
     drawn: pd.DataFrame,
     draw_made_with: MadeWith,
@@ -117,27 +147,29 @@ def process_photos(
         ValueError: too many photos cannot be used, or too few can and `shortfall` is `error`; or the draw was
             made of another manifest or with other parameters.
     """
-    params.check_made_with(draw_made_with, "split")
+    digest = _digest(reviewed)
+    params.check_made_with(draw_made_with, "split", digest)
     pools = _pools(taxonomy, params)
-    columns = ["photo_id", "photo", "width", "height"]
-    stated = manifest[columns].drop_duplicates("photo_id").set_index("photo_id")
-    gone = stated.index.get_indexer(pd.Index(drawn["photo_id"])) < 0
-    _check_not_older("draw", drawn.loc[gone, "photo_id"])
+    _check_not_older("draw", drawn.loc[~among(drawn["photo_id"], manifest["photo_id"]), "photo_id"])
     settings = PhotoSettings(PROCESSED_SIZE, params.jpeg_quality, params.max_pixels)
-    processor = PhotoProcessor(raw, stated, journal, settings, params.compute, params.max_rejected_share)
+    both = replace(raw, reviewed=reviewed.root)
+    processor = PhotoProcessor(both, manifest, journal, settings, params.compute, params.max_rejected_share)
     order = {str(pool): photo_ids for pool, photo_ids in drawn.groupby("pool")["photo_id"]}
     take = choose_all if params.shortfall == "take_all" else choose
-    choice = take(order, pools, processor.look, params.near_duplicate_bits)
+    mine = frozenset(corrected(manifest))
+    choice = take(order, pools, processor.look, params.near_duplicate_bits, mine)
     found = choice.found
     if params.shortfall == "error":
         check_enough(pools, found, choice.refused.values())
     for pool in pools:
         if found[pool.name] < pool.needed:
             logger.warning("Too few photos: %s", pool.missing(found[pool.name]))
-    locators = stated.loc[list(choice.refused), "photo"]
-    refused = [problem.row(file) for problem, file in zip(choice.refused.values(), locators, strict=True)]
+    without_place = Counter(p.detail for p in choice.refused.values() if p.reason == "no_place")
+    for detail, number in without_place.items():
+        logger.warning("%d corrected photos have no place: %s", number, detail)
+    refused = [problem.row(processor.locator(photo_id)) for photo_id, problem in choice.refused.items()]
     quarantine = pd.DataFrame(refused, columns=QUARANTINE).sort_values("file", ignore_index=True)
-    return journal.folder, choice.table(), quarantine, params.made_with()
+    return journal.folder, choice.table(), quarantine, params.made_with(digest)
 
 
 def split_counts(
@@ -173,7 +205,11 @@ def split_counts(
 
 
 def corner_boxes(
-    manifest: pd.DataFrame, split: pd.DataFrame, split_made_with: MadeWith, params: DataProcessingParams
+    manifest: pd.DataFrame,
+    split: pd.DataFrame,
+    split_made_with: MadeWith,
+    reviewed: AIHubFolder,
+    params: DataProcessingParams,
 ) -> pd.DataFrame:
     """Objects of the chosen photos with corners in the processed frame, eqs (1)-(4).
 
@@ -184,11 +220,11 @@ def corner_boxes(
         ValueError: the split was made of another manifest or with other parameters. A photo of a defect
             without its object would teach that there is nothing to report.
     """
-    params.check_made_with(split_made_with, "images")
+    params.check_made_with(split_made_with, "images", _digest(reviewed))
     facts = ["photo_id", "split", "stored_width", "stored_height", "orientation"]
     objects = manifest[manifest["label"].notna()].merge(split[facts], on="photo_id")
-    known = split["photo_id"].isin(manifest["photo_id"])
-    as_chosen = split["photo_id"].isin(objects["photo_id"]) == split["photo_label"].notna()
+    known = among(split["photo_id"], manifest["photo_id"])
+    as_chosen = among(split["photo_id"], objects["photo_id"]) == split["photo_label"].notna()
     _check_not_older("split", split.loc[~(known & as_chosen), "photo_id"])
     columns = ["x", "y", "w", "h", "width", "height", *facts[2:]]
     corners = [
@@ -270,6 +306,7 @@ def data_page(
     taxonomy: Taxonomy,
     split_counts: pd.DataFrame,
     split_made_with: MadeWith,
+    reviewed: AIHubFolder,
     params: DataProcessingParams,
     page: DataPageParams,
 ) -> str:
@@ -278,9 +315,13 @@ def data_page(
     Raises:
         ValueError: the split was made with other parameters.
     """
-    params.check_made_with(split_made_with, "images")
+    params.check_made_with(split_made_with, "images", _digest(reviewed))
     tables = Tables(manifest, split, objects, label_quarantine, photo_quarantine)
     return render_data_page(tables, photos, taxonomy, split_counts, split_made_with, page)
+
+
+def _digest(reviewed: AIHubFolder | None) -> str | None:
+    return reviewed.digest() if reviewed else None
 
 
 def _pools(taxonomy: Taxonomy, params: DataProcessingParams) -> list[Pool]:

@@ -10,8 +10,11 @@ from lng_kedro.params import Params
 MadeWith = dict[str, Any]
 """Parameters that a table was made with."""
 
+REVIEWED_DIGEST = "reviewed"
+"""Name under which the digest of the corrected photos is kept beside the parameters, if there are any."""
+
 DECIDE = {
-    "ingest": ("boxless", "clip_boxes", "optional_fields"),
+    "ingest": ("boxless", "clip_boxes", "optional_fields", REVIEWED_DIGEST),
     "split": ("seed",),
     "images": (
         "per_label",
@@ -54,25 +57,31 @@ class DataProcessingParams(Params):
     jpeg_quality: int = Field(ge=1, le=95)
     compute: ComputeParams
 
-    def made_with(self) -> MadeWith:
-        """What is kept beside a table; where the work was done is not in it, for it changes nothing."""
-        return self.model_dump(mode="json", exclude={"compute"})
+    def made_with(self, reviewed: str | None) -> MadeWith:
+        """What is kept beside a table; where the work was done is not in it, for it changes nothing.
 
-    def check_made_with(self, made_with: MadeWith, part: str) -> None:
+        Args:
+            reviewed: digest of the corrected photos; None where there are none.
+        """
+        own = self.model_dump(mode="json", exclude={"compute"})
+        return own | ({REVIEWED_DIGEST: reviewed} if reviewed else {})
+
+    def check_made_with(self, made_with: MadeWith, part: str, reviewed: str | None) -> None:
         """Refuses a table of another command, which would be taken for one of this command.
 
         Args:
             made_with: parameters that the table was made with.
             part: of the pipeline that made it.
+            reviewed: digest of the corrected photos now.
 
         Raises:
             ValueError: they are others; the message says which, and what to do.
         """
-        own = self.made_with()
+        own = self.made_with(reviewed)
         parts = TAGS[: TAGS.index(part) + 1]
-        others = {n: p for p in parts for n in DECIDE[p] if made_with.get(n) != own[n]}
+        others = {n: p for p in parts for n in DECIDE[p] if made_with.get(n) != own.get(n)}
         if others:
-            said = "; ".join(f"{name} was {made_with.get(name)} and is {own[name]}" for name in others)
+            said = "; ".join(f"{name} was {made_with.get(name)} and is {own.get(name)}" for name in others)
             again = TAGS[TAGS.index(next(iter(others.values()))) :]
             raise ValueError(
                 f"Earlier parts of data_processing ran with other parameters: {said}. Give the same "

@@ -8,7 +8,7 @@ TABLES = ["manifest@whole", "split", "objects", "label_quarantine", "photo_quara
 
 
 def create_pipeline() -> Pipeline:
-    """raw_annotations -> manifest -> split -> photos and boxes -> chat samples, and a page about it all.
+    """Raw and corrected photos -> manifest -> split -> photos and boxes -> chat samples, and a page.
 
     Nodes that need few columns of the manifest read no others: it may have millions of rows.
     """
@@ -16,14 +16,26 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 nodes.read_labels,
-                inputs=["raw_annotations", "params:taxonomy", "params:data_processing"],
+                inputs=[
+                    "raw_annotations",
+                    "params:taxonomy",
+                    "label_journal",
+                    "params:data_processing",
+                    "reviewed_annotations",
+                ],
                 outputs=["manifest@whole", "label_quarantine", "manifest_parameters"],
                 name="read_labels",
                 tags="ingest",
             ),
             Node(
                 nodes.taxonomy_of_data,
-                inputs=["params:taxonomy", "manifest@whole", "label_quarantine", "params:data_processing"],
+                inputs=[
+                    "params:taxonomy",
+                    "manifest@whole",
+                    "label_quarantine",
+                    "params:data_processing",
+                    "reviewed_annotations",
+                ],
                 outputs=["taxonomy", "taxonomy_parameters"],
                 name="taxonomy_of_data",
                 tags="ingest",
@@ -36,6 +48,7 @@ def create_pipeline() -> Pipeline:
                     "taxonomy",
                     "manifest_parameters",
                     "taxonomy_parameters",
+                    "reviewed_annotations",
                     "params:data_processing",
                 ],
                 outputs=["draw", "draw_parameters"],
@@ -46,6 +59,7 @@ def create_pipeline() -> Pipeline:
                 nodes.process_photos,
                 inputs=[
                     "raw_annotations",
+                    "reviewed_annotations",
                     "manifest@photos",
                     "draw",
                     "draw_parameters",
@@ -66,7 +80,13 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.corner_boxes,
-                inputs=["manifest@whole", "split", "split_parameters", "params:data_processing"],
+                inputs=[
+                    "manifest@whole",
+                    "split",
+                    "split_parameters",
+                    "reviewed_annotations",
+                    "params:data_processing",
+                ],
                 outputs="objects",
                 name="corner_boxes",
                 tags="samples",
@@ -100,6 +120,7 @@ def create_pipeline() -> Pipeline:
                     "taxonomy",
                     "split_counts",
                     "split_parameters",
+                    "reviewed_annotations",
                     "params:data_processing",
                     "params:data_page",
                 ],

@@ -1,6 +1,7 @@
 """Nodes of inspection."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from lng_kedro.inspection.engine import Engine, InspectionStopped
@@ -8,6 +9,7 @@ from lng_kedro.inspection.in_process import InProcessEngine
 from lng_kedro.inspection.journal import Reports
 from lng_kedro.inspection.params import InProcessParams, InspectionParams
 from lng_kedro.inspection.photos import NewPhotos
+from lng_kedro.inspection.review_page import render_review_page
 from lng_kedro.inspection.run import inspect_photos
 from lng_kedro.inspection.tables import errors_csv, findings_csv, reports_coco, summary
 from lng_kedro.taxonomy import Taxonomy
@@ -46,6 +48,16 @@ def tables(reports: Reports, taxonomy: Taxonomy) -> tuple[str, str, str]:
     """Texts of the table of findings, the table of errors and COCO's form."""
     coco = json.dumps(reports_coco(reports, taxonomy), ensure_ascii=False)
     return findings_csv(reports, taxonomy), errors_csv(reports), coco
+
+
+def review_page(
+    photos: NewPhotos, reports: Reports, taxonomy: Taxonomy, params: InspectionParams
+) -> Iterable[str]:
+    """Pieces of the review page: HTML with the photos to look at first."""
+    folder = NewPhotos(photos.root)  # reports may be of photos that a pattern leaves out this time
+    return render_review_page(
+        reports, lambda photo: folder.read(photo, params.max_bytes)[1], taxonomy, params.page_mib
+    )
 
 
 def _engine(

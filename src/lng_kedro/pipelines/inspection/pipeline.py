@@ -30,5 +30,12 @@ def create_pipeline() -> Pipeline:
                 name="report_tables",
                 tags="report",
             ),
+            Node(
+                nodes.review_page,
+                inputs=["new_photos", "reports", "reports_taxonomy", "params:inspection"],
+                outputs="review_page",
+                name="review_page",
+                tags="report",
+            ),
         ]
     )

@@ -10,6 +10,7 @@ class Given(Params):
 
     data_dir: str | None = None
     raw_dir: str | None = None
+    reviewed_dir: str | None = None
 
 
 class ReportingParams(Params):
