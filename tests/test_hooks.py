@@ -36,6 +36,24 @@ def refusal(project: Path, *arguments: str) -> str:
     return result.output.partition("Error: ")[2].strip()
 
 
+class TestExport:
+    NULL = "An export merges an adapter into its base, and --params adapter=null names none."
+
+    def test_no_adapter(self, project: Path) -> None:
+        said = refusal(project, "--env", "test", "--pipelines", "export")
+        place = "build/test/06_models/tiny_qwen2_5_vl/grpo_adapter"
+        assert said.startswith(f"There is no adapter at {project}/{place}: train one, name its folder by ")
+
+    def test_the_bare_model(self, project: Path) -> None:
+        said = refusal(project, "--env", "test", "--pipelines", "export", "--params", "adapter=null")
+        assert said == self.NULL
+
+    def test_no_peft(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("lng_kedro.hooks.find_spec", lambda name: None)
+        said = refusal(project, "--env", "test", "--pipelines", "export", "--params", "adapter=null")
+        assert said == "An export needs the extra `train`: pip install -e '.[train]'"
+
+
 class TestMissingInputs:
     def test_no_raw_folder_in_base(self, project: Path) -> None:
         said = refusal(project, "--pipelines", "data_processing")

@@ -148,8 +148,9 @@ def test_two_models_never_write_to_the_same_place(env: str) -> None:
             assert mine == other, name
     # 3 adapters and the one in use; of 4 stages predictions, COCO results and metrics; 3 histories; all
     # predictions, all histories; Table III in three forms, comparisons, two plots, the study's table, the
-    # page; reports twice, their taxonomy and summary, findings, errors, COCO's form and the review page.
-    assert specific == 4 + 4 + 4 + 4 + 3 + 2 + 3 + 1 + 2 + 1 + 1 + 2 + 2 + 4
+    # page; reports twice, their taxonomy and summary, findings, errors, COCO's form and the review page; a
+    # merged model and its version.
+    assert specific == 4 + 4 + 4 + 4 + 3 + 2 + 3 + 1 + 2 + 1 + 1 + 2 + 2 + 4 + 2
     # What reads a part of a table, manifest@draw for one, does not write it.
     readers = {"all_metrics", "report_journal", "adapter_in_use"}
     written = {name.partition("@")[0]: config for name, config in ours.items() if name not in readers}
@@ -359,6 +360,16 @@ def test_the_runtime_parameters_of_inspection_move_its_datasets() -> None:
         )
         assert entries["findings"]["filepath"] == "/reports/findings.csv"
         assert resolved(env, adapter=None)["adapter_in_use"]["filepath"] is None
+
+
+def test_an_export_needs_an_adapter_only() -> None:
+    """What else is known of it may be there or not; and no layer comes before an earlier one of its own."""
+    entries, optional = resolved("base"), "lng_kedro.datasets.StoredResultsDataset"
+    inputs = {name for name in pipelines["export"].inputs() if not name.startswith("params:")}
+    assert {name for name in inputs if entries[name]["type"] != optional} == {"adapter_in_use"}
+    # Figures go into the model's card: kedro-viz would show no layers if they went on from there in a circle.
+    for name in pipelines["export"].all_outputs():
+        assert entries[name]["metadata"]["kedro-viz"]["layer"] == "models"
 
 
 def test_inspection_sees_photos_as_training_did() -> None:

@@ -16,15 +16,15 @@ Stored = Mapping[str, Callable[[], Any]]
 """Name of a stored file -> its loader."""
 
 
-def describe(
+def merge(
     adapter: Path,
     all_samples: Stored,
     drawn_with: Stored,
     predictions: Stored,
     metrics: Stored,
     vlm: VlmParams,
-) -> str:
-    """The model card, from whatever is stored of this adapter.
+) -> Merged:
+    """The adapter in the 16-bit weights of its base, with a card of whatever is stored of this adapter.
 
     Args:
         adapter: its folder.
@@ -33,27 +33,23 @@ def describe(
         predictions: ``predictions_<stage>`` -> loader.
         metrics: ``<model>/<stage>`` -> loader.
         vlm: gives the base model.
+
+    Raises:
+        ValueError: the adapter does not belong to the model, or does not say how it is asked.
     """
-    weights = adapter_hash(adapter)
-    samples = {split: f"{split}_samples" for split in SPLITS}
-    return model_card(
-        Facts(
-            name=merged_name(vlm.model),
-            vlm=vlm,
-            dialogue=stored_dialogue(adapter),
-            adapter_sha256=weights,
-            learned_from=learned_from(adapter),
-            stages=trained_stages(adapter),
-            figures=figures_of(weights, vlm.model, predictions, metrics),
-            splits={split: all_samples[name]() for split, name in samples.items() if name in all_samples},
-            draw=drawn_with["draw"]() if "draw" in drawn_with else None,
-        )
+    weights, samples = adapter_hash(adapter), {split: f"{split}_samples" for split in SPLITS}
+    facts = Facts(
+        name=merged_name(vlm.model),
+        vlm=vlm,
+        dialogue=stored_dialogue(adapter),
+        adapter_sha256=weights,
+        learned_from=learned_from(adapter),
+        stages=trained_stages(adapter),
+        figures=figures_of(weights, vlm.model, predictions, metrics),
+        splits={split: all_samples[name]() for split, name in samples.items() if name in all_samples},
+        draw=drawn_with["draw"]() if "draw" in drawn_with else None,
     )
-
-
-def merge(adapter: Path, card: str, vlm: VlmParams) -> Merged:
-    """The adapter in the 16-bit weights of its base, with its card."""
-    return merge_adapter(vlm, adapter, card)
+    return merge_adapter(vlm, adapter, model_card(facts))
 
 
 def register(merged: Path, params: ExportParams) -> dict[str, Any]:

@@ -7,20 +7,13 @@ from lng_kedro.pipelines.export import nodes
 
 def create_pipeline() -> Pipeline:
     """adapter_in_use -> merged_model, and a version of a registered model."""
-    described = {
-        "adapter": "adapter_in_use",
-        "all_samples": "all_samples",
-        "drawn_with": "drawn_with",
-        "predictions": "all_predictions",
-        "metrics": "all_metrics",
-        "vlm": "params:vlm",
-    }
+    stored = {"predictions": "all_predictions", "metrics": "all_metrics"}
+    stored |= {name: name for name in ("all_samples", "drawn_with")}
     return Pipeline(
         [
-            Node(nodes.describe, inputs=described, outputs="model_card", name="describe"),
             Node(
                 nodes.merge,
-                inputs=["adapter_in_use", "model_card", "params:vlm"],
+                inputs={"adapter": "adapter_in_use", "vlm": "params:vlm"} | stored,
                 outputs="merged_model",
                 name="merge",
             ),
