@@ -1,10 +1,10 @@
 """What a grammar cannot say of an answer: the order of a box's numbers, and that it ends in time.
 
 The form of an answer is a chain of pieces: a fixed text, one of the values of a field, a number, the
-reasoning. Its states are the ways of having begun a piece. Of each is known how many tokens suffice to end the
-answer from there, whatever the pieces to come say, as long as they are cut into the longest tokens that there
-are. A token is allowed if what it leads to still fits. So what room is left decides how many findings there are
-and into which tokens a text is cut, never what it says.
+reasoning. Its states are the ways of having begun a piece. Of each is known how many tokens suffice to end
+the answer from there, whatever the pieces to come say, as long as they are cut into the longest tokens that
+there are. A token is allowed if what it leads to still fits. So what room is left decides how many findings
+there are and into which tokens a text is cut, never what it says.
 """
 
 import json

@@ -55,7 +55,10 @@ def generate_answers(
         photos: callables that give a decoded photo, so that no more than a batch is in memory.
         batch_size: photos a batch.
         max_new_tokens: where an answer is cut off.
-        constraint: of the same model and so many tokens: every answer is a whole report.
+        constraint: of the same model, dialogue and number of tokens; every answer is a whole report.
+
+    Raises:
+        ValueError: the constraint is for answers of another length.
     """
     for start in tqdm(range(0, len(photos), batch_size), desc="Answers", unit="batch"):
         batch = [load() for load in photos[start : start + batch_size]]
@@ -72,6 +75,9 @@ def answer_batch(
     """Greedy answers to one prompt about some photos at once; see `generate_answers`."""
     import torch
 
+    if constraint and constraint.max_new_tokens != max_new_tokens:
+        length = constraint.max_new_tokens
+        raise ValueError(f"the constraint is for answers of {length} tokens, not of {max_new_tokens}")
     text = vlm.processor.apply_chat_template(with_photo(prompt), tokenize=False, add_generation_prompt=True)
     inputs = vlm.processor(
         text=[text] * len(photos),

@@ -35,15 +35,13 @@ def report_schema(dialogue: Dialogue) -> dict[str, Any]:
     It cannot say that x_min < x_max and y_min < y_max.
     """
 
-    def bounds(numbers: list[float]) -> dict[str, Any]:
-        if dialogue.frame.decimals:
-            return {"enum": numbers}
-        return {"type": "integer", "minimum": numbers[0], "maximum": numbers[-1]}
-
+    kind = "number" if dialogue.frame.decimals else "integer"
     schema = dialogue.taxonomy.json_schema()
     schema["items"]["properties"][BBOX] = {
         "type": "array",
-        "prefixItems": [bounds(numbers) for numbers in coordinates(dialogue.frame)],
+        "prefixItems": [
+            {"type": kind, "minimum": axis[0], "maximum": axis[-1]} for axis in coordinates(dialogue.frame)
+        ],
         "items": False,
         "minItems": 4,
         "maxItems": 4,
@@ -52,7 +50,7 @@ def report_schema(dialogue: Dialogue) -> dict[str, Any]:
 
 
 def report_grammar(dialogue: Dialogue, lead: bool = False, thought: int | None = THOUGHT) -> str:
-    """A whole answer in EBNF (xgrammar's, llama.cpp's GBNF): a report of `report_schema`, as `to_json` has it.
+    """A whole answer in EBNF (as xgrammar and llama.cpp take it): a report as `to_json` writes it.
 
     Where the dialogue reasons it has ``<think>`` and ``<answer>``; the reasoning is any text without "<".
 
