@@ -246,7 +246,7 @@ class TestConfiguration:
         ]
         assert (
             said.count(
-                "model, paper, photos, raw_dir, reporting, reports, sft_training, stages, table_1, targets, "
+                "model, paper, photos, raw_dir, reporting, reports, reviewed_dir, sft_training, stages, "
             )
             == 2
         )

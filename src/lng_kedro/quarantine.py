@@ -15,7 +15,6 @@ REASONS = {
     "photo_without_label": "no label has the photo's name",
     "duplicate": "another file of this name, or with the same content, was taken",
     "near_duplicate": "looks like a photo of another split, and that split is full",
-    "skipped": "a person skipped the photo in the review",
     "no_place": "a corrected photo of a label of which training takes no more",
     "photo_size": "the label does not say how wide and high the photo is",
     "size_mismatch": "the photo is not as wide and high as its label says",
@@ -34,6 +33,7 @@ REASONS = {
     "unreadable": "a file that cannot be read, or no photo that can be decoded",
     "truncated": "a photo that ends too early",
     "too_large": "a photo of more pixels than the parameters allow, or a file of more bytes than are read",
+    "skipped": "a person skipped the photo in the review",
 }
 """Each reason's code, and what it says of the file."""
 

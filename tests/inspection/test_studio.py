@@ -212,10 +212,10 @@ def test_a_person_finds_all_filled_in_and_submits_it_in_a_browser(
     page.goto(f"{studio.url}/projects/{project}/data?task={tasks['browser.jpg']['id']}")
     page.locator("[class*=outliner-item]").get_by_text("cutting").click()
     checked = page.locator(".lsf-choices input[type=radio]:checked")
-    expect(checked).to_have_count(len(FIELDS))
+    expect(checked).to_have_count(len(FIELDS), timeout=60_000)
     assert checked.evaluate_all("inputs => inputs.map(i => i.name)") == list(FIELDS.values())
     page.get_by_test_id("bottombar-submit-button").click()
-    expect(page.get_by_role("button", name="Update")).to_be_visible()
+    page.get_by_test_id("bottombar-update-button").wait_for()
     page.close()
     assert [url for url in asked if not url.startswith((studio.url, f"blob:{studio.url}", "data:"))] == []
 

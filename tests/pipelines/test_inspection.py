@@ -69,7 +69,7 @@ class TestTheDefault:
         assert all(report.error is None and report.made_by.adapter_sha256 for report in reports.values())
         assert {path.name for path in place.iterdir()} == {
             *("reports.jsonl", "reports", "findings.csv", "errors.csv", "coco.json", "summary.json"),
-            *("taxonomy.json", "photos.json"),
+            *("taxonomy.json", "photos.json", "review.html"),
         }
         with (place / "findings.csv").open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))

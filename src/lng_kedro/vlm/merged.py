@@ -42,7 +42,7 @@ def stored_origin(folder: Path) -> Origin:
 
 
 def known_adapter_hash(folder: Path) -> str | None:
-    """`adapter_hash` of an adapter, or of that in a merged model; None of a folder with only its dialogue."""
+    """`adapter_hash` of an adapter, or of that in a merged model; None where there is a dialogue alone."""
     if is_merged(folder):
         return stored_origin(folder).adapter_sha256
     return adapter_hash(folder) if (folder / WEIGHTS).is_file() else None
