@@ -103,7 +103,7 @@ def test_archives_that_cannot_be_opened(tmp_path: Path) -> None:
         ("c.zip.001", "archive"),
         ("download.tar", "archive"),
         ("empty.zip", "archive"),
-        ("link.zip", "archive"),
+        ("link.zip", "unreadable"),
         ("outer.zip!/TS_b.zip.part1", "archive"),
         ("outer.zip!/inner/TS_a.zip", "archive"),
         ("sub/TS_a.zip.part0", "archive"),

@@ -91,6 +91,16 @@ def test_a_label_states_the_stored_or_the_upright_size(
         assert outcome.detail == f"the label says {width} x {height}, the photo is 200 x 100"
 
 
+def test_photos_are_looked_up_among_those_of_several_objects_in_any_order(tmp_path: Path) -> None:
+    write(tmp_path / "raw", {"a.jpg": scene(1), "b.jpg": scene(2, 50, 40), "c.jpg": scene(3)})
+    rows = [("b", "b.jpg", 50, 40), ("c", "c.jpg", 9, 9), ("a", "a.jpg", 200, 100), ("b", "b.jpg", 50, 40)]
+    stated = pd.DataFrame(rows, columns=["photo_id", "photo", "width", "height"])
+    seen = processor(tmp_path, {}, stated=stated)
+    assert codes(seen.look(["a", "b"])) == ["", ""]
+    assert codes(seen.look(["c", "b", "a"])) == ["size_mismatch", "", ""]
+    assert [seen.locator(photo_id) for photo_id in "cab"] == ["c.jpg", "a.jpg", "b.jpg"]
+
+
 BROKEN = {
     "empty": b"",
     "unreadable": b"no photo",
