@@ -44,12 +44,12 @@ PARAMS = InspectionParams.model_validate(
         "jpeg_quality": 95,
         "max_pixels": 100_000_000,
         "max_bytes": 200_000_000,
+        "page_mib": 48,
     }
 )
 
 
 def main(count: int = 200, adapter: str | None = None) -> None:
-    torch.set_num_threads(2)
     models = yaml.safe_load((ROOT / "conf/base/parameters/models.yml").read_text())["vlm"]["models"]
     spec = models["tiny_qwen2_5_vl"] | {"checkpoint": str(ROOT / "models/tiny_qwen2_5_vl")}
     vlm_params = VlmParams(model="tiny", frame="native", models={"tiny": spec})

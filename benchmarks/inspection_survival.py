@@ -25,7 +25,7 @@ DISTINCT = 8
 KILLED_AT = (0.05, 0.10, 0.15)
 SETTINGS = {
     "adapter": "null",
-    "inspection.engine.batch_size": 100,
+    "inspection.engine.batch_size": 50,
     "inspection.constrained": "false",
     "inspection.max_new_tokens": 8,
 }

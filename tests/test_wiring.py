@@ -118,7 +118,8 @@ def test_every_persistent_dataset_lies_in_the_folder_of_its_layer(env: str) -> N
     assert layers == set(LAYERS.values())
 
 
-def test_no_layer_of_data_processing_comes_before_an_earlier_one() -> None:
+@pytest.mark.parametrize("pipeline", ["data_processing", "inspection"])
+def test_no_layer_comes_before_an_earlier_one(pipeline: str) -> None:
     """kedro-viz shows no layers where they go in a circle."""
     entries = resolved("base")
     order = list(LAYERS.values())
@@ -126,7 +127,7 @@ def test_no_layer_of_data_processing_comes_before_an_earlier_one() -> None:
     def rank(name: str) -> int:
         return order.index(entries[name]["metadata"]["kedro-viz"]["layer"])
 
-    for node in pipelines["data_processing"].nodes:
+    for node in pipelines[pipeline].nodes:
         inputs = [rank(name) for name in node.inputs if not name.startswith("params:")]
         assert max(inputs) <= min(map(rank, node.outputs)), node.name
 

@@ -57,7 +57,8 @@ def review(metadata: ProjectMetadata, env: str | None, params: dict[str, Any], p
     source, reports = catalog["corrections"], catalog.load("reports")
     if not reports.path.is_file():
         raise click.ClickException(f"No reports at {reports.path}: run `kedro run --pipelines inspection`.")
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # it ends alike
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job would ignore the first
+        signal.signal(number, signal.default_int_handler)
     try:
         click.echo("Label Studio starts, the first time within a minute.")
         with running(source.folder, source.command, port) as studio:

@@ -20,6 +20,7 @@ PARAMS = InspectionParams.model_validate(
         "jpeg_quality": 95,
         "max_pixels": 10_000_000,
         "max_bytes": 1_000_000,
+        "page_mib": 48,
     }
 )
 
