@@ -152,6 +152,15 @@ class TestMissingMeans:
         said = refusal(project, "--env", "test", "--pipelines", "sft_training")
         assert said == "Training and evaluation need the extra `train`: pip install -e '.[train]'"
 
+    def test_no_xgrammar(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("lng_kedro.vlm.constraint.find_spec", lambda name: None)
+        asked = ("--env", "test", "--pipelines", "evaluation", "--namespaces", "base")
+        said = refusal(project, *asked, "--params", "evaluation.constrained=true")
+        assert said == (
+            "Constrained answers need the extra `serve`: pip install -c constraints.txt -e '.[train,serve]'; "
+            "without it: --params evaluation.constrained=false"
+        )
+
     def test_no_ultralytics(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("lng_kedro.hooks.find_spec", lambda name: None)
         said = refusal(project, "--env", "test", "--pipelines", "baselines")

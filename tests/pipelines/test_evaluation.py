@@ -12,6 +12,7 @@ from lng_kedro.pipelines.evaluation.params import EvaluationParams, StageParams
 from lng_kedro.pipelines.evaluation.schemas import Predictions
 from lng_kedro.pipelines.reporting import nodes as reporting
 from lng_kedro.pipelines.reporting.params import Given, ReportingParams
+from lng_kedro.results import current_metrics, current_predictions
 from lng_kedro.tables import PaperParams
 from lng_kedro.vlm.adapter import adapter_hash
 from lng_kedro.vlm.dialogue import Dialogue
@@ -90,6 +91,51 @@ def test_another_question_is_not_answered_from_the_disk(test_split, photos, taxo
     ):
         nodes.predict(split, photos, taxonomy, vlm_params, settings, stage)
     assert len(list((params.work_dir / "sft").iterdir())) == 4
+
+
+def test_constrained_answers_are_told_from_free_ones(
+    test_split, photos, taxonomy, vlm_params, params, caplog
+):
+    bound = params.model_copy(update={"constrained": True})
+    free, made = (nodes.predict(test_split, photos, taxonomy, vlm_params, p, STAGE) for p in (params, bound))
+    assert len(list((params.work_dir / "sft").iterdir())) == 2
+    assert made["schema_true"].all() and made["finished"].all() and not free["finished"].all()
+    split = test_split, photos, taxonomy
+    document, _, _ = nodes.score(made, *split, bound, STAGE)
+    assert document["metrics"]["schema_true"] == 1
+    old = Predictions.validate(free.drop(columns="constrained"))
+    for predictions, settings, kind in (
+        (made, params, "constrained"),
+        (free, bound, "unconstrained"),
+        (old, bound, "unconstrained"),
+    ):
+        with pytest.raises(ValueError, match=f"'sft' are of {kind} answers: run its evaluation again"):
+            nodes.score(predictions, *split, settings, STAGE)
+    free_document, _, _ = nodes.score(old, *split, params, STAGE)
+    detector = {"about": document["about"] | {"constrained": None}}
+    stored = {
+        "tiny/base": lambda: free_document,
+        "tiny/sft": lambda: document,
+        "detectors/yolo11m": lambda: detector,
+    }
+    predictions = {"predictions_sft": lambda: made, "predictions_base": lambda: free}
+    for constrained, stage, other in ((True, "sft", "base"), (False, "base", "sft")):
+        caplog.clear()
+        found = current_metrics(stored, *split, constrained)
+        assert {name: list(of_model) for name, of_model in found.items()} == {
+            "detectors": ["yolo11m"],
+            "tiny": [stage],
+        }
+        assert list(current_predictions(predictions, ["base", "sft"], *split, constrained)) == [stage]
+        kind = "unconstrained" if constrained else "constrained"
+        assert f"the metrics of tiny/{other} are of {kind} answers" in caplog.text
+        assert f"the predictions of {other} are of {kind} answers" in caplog.text
+
+
+def test_too_little_room_for_a_report_is_said(test_split, photos, taxonomy, vlm_params, params):
+    short = params.model_copy(update={"constrained": True, "max_new_tokens": 21})
+    with pytest.raises(ValueError, match="max_new_tokens is 21, and an answer with one finding may take 22"):
+        nodes.predict(test_split, photos, taxonomy, vlm_params, short, STAGE)
 
 
 def test_a_broken_photo_is_named_and_what_was_answered_is_kept(

@@ -45,12 +45,10 @@ class Constraint:
         """A logits processor for one call of `generate`."""
         return _Mask(self)
 
-    def fits(self, place: Place, token: int, left: int) -> bool:
-        """Whether an answer can still be ended if one of `left` tokens is this one."""
-        room = self._room_after(place, token) if self.tokens[token] else 0  # the end
-        return room is not None and room < left
-
-    def _room_after(self, place: Place, token: int) -> int | None:
+    def room_after(self, place: Place, token: int) -> int | None:
+        """Tokens that suffice to end an answer that goes on with this one; None where none would end it."""
+        if not self.tokens[token]:
+            return 0  # it is the end
         # Only outside of boxes are there few places.
         known = {} if place.low else self._room.setdefault(place.state, {})
         if token not in known:
@@ -109,7 +107,11 @@ def _space_before_answers(processor: Any) -> bool:
 
 
 class _Mask:
-    """Bars tokens in the logits of a batch, in place; `generate` calls it before each token is chosen."""
+    """Bars tokens in the logits of a batch, in place; `generate` calls it before each token is chosen.
+
+    Attributes:
+        cramped: rows in which a token that the model would have chosen was barred for want of room.
+    """
 
     def __init__(self, constraint: Constraint) -> None:
         import xgrammar
@@ -119,6 +121,7 @@ class _Mask:
         self._filler = xgrammar.BatchGrammarMatcher()
         self._matchers: list[Any] = []
         self._places: list[Place] = []
+        self.cramped: set[int] = set()
         self._open: list[int] = []  # rows whose answers have not ended
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
@@ -134,7 +137,7 @@ class _Mask:
         for row in self._open:
             place = self._places[row]
             if self._constraint.form.ordered[place.state] or self._left <= self._constraint.form.most:
-                self._refine(row, place)
+                self._refine(row, place, scores[row])
         self._left -= 1
         # What follows the end of an answer is padding, whatever is allowed.
         xgrammar.apply_token_bitmask_inplace(scores, self._mask.to(scores.device), indices=self._open)
@@ -160,12 +163,19 @@ class _Mask:
             assert place is not None  # noqa: S101  nothing else was allowed
             self._places[row] = place
 
-    def _refine(self, row: int, place: Place) -> None:
+    def _refine(self, row: int, place: Place, scores: Any) -> None:
         """Bars those of the grammar's tokens that break the order of a box's numbers or do not fit."""
         import numpy as np
 
         allowed = np.unpackbits(self._bits[row], bitorder="little")
-        for token in np.flatnonzero(allowed[: len(self._constraint.tokens)]).tolist():
-            if not self._constraint.fits(place, token, self._left):
-                allowed[token] = 0
+        tokens = np.flatnonzero(allowed[: len(self._constraint.tokens)]).tolist()
+        rooms = [self._constraint.room_after(place, token) for token in tokens]
+        in_order = [(token, room) for token, room in zip(tokens, rooms, strict=True) if room is not None]
+        fitting = [token for token, room in in_order if room < self._left]
+        if len(fitting) < len(in_order):
+            wanted = int(scores[[token for token, _ in in_order]].argmax())
+            if in_order[wanted][1] >= self._left:
+                self.cramped.add(row)
+        allowed[:] = 0
+        allowed[fitting] = 1
         self._bits[row] = np.packbits(allowed, bitorder="little")

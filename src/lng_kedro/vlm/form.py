@@ -92,6 +92,7 @@ class Form:
         self._axis = [piece.axis for piece in pieces] + [None]
         self._rank = [-1] * (end + 1)
         self._ways: list[list[tuple[int, int]]] = [*([] for _ in range(end)), [(0, 1)]]
+        self._free: set[int] = set()
         wholes = [whole for k in range(end) for whole in self._lay_out(k, pieces[k])]
         for state, after in wholes:
             self._steps[state] |= self._steps[after]
@@ -105,7 +106,9 @@ class Form:
         self._shortest_above = cache(self._find_shortest_above)
         spanning = any(_SEVERAL_NUMBERS.search(token) for token in tokens)
         reached = [{state, *steps.values()} for state, steps in enumerate(self._steps)]
-        self.ordered = [spanning or any(self._axis[s] in (2, 3) for s in states) for states in reached]
+        self.ordered = [any(self._axis[s] in (2, 3) for s in states) for states in reached]
+        if spanning:  # they may reach such a number from anywhere but the reasoning
+            self.ordered = [state not in self._free for state in range(len(self._steps))]
 
     def after(self, place: Place, token: bytes) -> Place | None:
         """The place behind a token; None where no answer goes on so."""
@@ -185,6 +188,7 @@ class Form:
             wanting.append(state)
         for byte in range(0x80):
             self._steps[k].setdefault(byte, k)
+        self._free |= set(wanting)
         self._steps[k] |= {byte: wanting[missing] for byte, missing in _FOLLOWING.items()}
 
 

@@ -1,5 +1,6 @@
 """Batched generation of reports, with a confidence for each object."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from lng_kedro.prompts import Message
 from lng_kedro.report import confidence_spans
 from lng_kedro.vlm.constraint import Constraint
 from lng_kedro.vlm.load import Vlm
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def answer_batch(
         length = constraint.max_new_tokens
         raise ValueError(f"the constraint is for answers of {length} tokens, not of {max_new_tokens}")
     text = vlm.processor.apply_chat_template(with_photo(prompt), tokenize=False, add_generation_prompt=True)
+    mask = constraint.processor() if constraint else None
     inputs = vlm.processor(
         text=[text] * len(photos),
         images=[[photo] for photo in photos],
@@ -94,8 +98,11 @@ def answer_batch(
             max_new_tokens=max_new_tokens,
             do_sample=False,
             suppress_tokens=list(vlm.barred_ids),
-            logits_processor=[recorder, *([constraint.processor()] if constraint else [])],
+            logits_processor=[recorder, *([mask] if mask else [])],
         )
+    if mask and mask.cramped:
+        said = "%d of %d answers are shorter than the model would have them: there is room for %d tokens"
+        logger.warning(said, len(mask.cramped), len(photos), max_new_tokens)
     recorder.see(sequences)
     tokens = sequences[:, recorder.prompt_length :].tolist()
     chosen = torch.stack(recorder.chosen, dim=1).tolist()
