@@ -111,8 +111,13 @@ def test_killed_data_processing_goes_on_and_decodes_no_photo_twice(processed: Pa
     # A photo that is decoded again would now be no photo.
     assert spoil_members(folder / "01_raw", names) == len(names)
     finish(arguments)
+    # No copy of the raw files has their times, by which the journal of labels knows them.
     found, wanted = (
-        {str(f.relative_to(d)): f.read_bytes() for f in d.glob("0[2-8]*/**/*") if f.is_file()}
+        {
+            str(f.relative_to(d)): f.read_bytes()
+            for f in d.glob("0[2-8]*/**/*")
+            if f.is_file() and f.parent.name != "label_journal"
+        }
         for d in (folder, processed)
     )
     assert found.keys() == wanted.keys()

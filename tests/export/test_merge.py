@@ -209,6 +209,14 @@ class TestOneFamily:
         with pytest.raises(ValueError, match="NaNs detected"):
             merge_adapter(vlm_params, adapter, "")
 
+    def test_a_pickle_is_not_opened(self, vlm_params, adapter, tmp_path):
+        shutil.copytree(vlm_params.spec.checkpoint, tmp_path / "base")
+        weights = load_file(tmp_path / "base/model.safetensors")
+        torch.save(weights, tmp_path / "base/pytorch_model.bin")
+        (tmp_path / "base/model.safetensors").unlink()
+        with pytest.raises(OSError, match=r"no file named model\.safetensors"):
+            merge_adapter(changed(vlm_params, checkpoint=str(tmp_path / "base")), adapter, "")
+
     def test_a_folder_that_is_no_merged_model(self, tmp_path):
         with pytest.raises(ValueError, match=r"made_from.json does not say what the merged model is"):
             merged_params(tmp_path, "cpu")

@@ -23,7 +23,7 @@ from lng_kedro import registry
 from lng_kedro.export.in_memory import Inspector
 from lng_kedro.export.params import ExportParams
 from lng_kedro.inspection.in_process import InProcessEngine
-from lng_kedro.inspection.params import InspectionParams
+from lng_kedro.inspection.params import InProcessParams
 from lng_kedro.inspection.photos import NewPhotos
 from lng_kedro.inspection.record import PhotoReport
 from lng_kedro.inspection.run import reports_of
@@ -183,14 +183,16 @@ def test_a_fresh_process_reports_as_the_inspection_does(fresh, merged, sent, exp
     assert {report.made_by.adapter_sha256 for report in reports} == {stored_origin(merged).adapter_sha256}
     for i, photo in enumerate(sent):
         (tmp_path / f"{i}.jpg").write_bytes(photo)
-    given = export_params.model_dump(exclude={"device", "batch_size"})
-    engine = {"kind": "in_process", "batch_size": export_params.batch_size}
-    params = InspectionParams(engine=engine, **given)
     model = InProcessEngine(
-        merged_params(merged, "cpu"), None, None, params.engine, params.max_new_tokens, params.constrained
+        merged_params(merged, "cpu"),
+        None,
+        None,
+        InProcessParams(kind="in_process", batch_size=export_params.batch_size),
+        export_params.max_new_tokens,
+        export_params.constrained,
     )
     folder = NewPhotos.at(str(tmp_path))
-    expected = list(reports_of(folder, folder.listing(), model, params))
+    expected = list(reports_of(folder, folder.listing(), model, export_params))
     assert [of_photo(report) for report in reports] == [of_photo(report) for report in expected]
     assert reports[0].made_by.prompt_sha256 == expected[0].made_by.prompt_sha256
 

@@ -30,6 +30,7 @@ SPLITS = {"sft": "SFT", "grpo": "GRPO", "test": "test"}
 WITH_PACKAGE = """\
 import mlflow, pandas
 
+# The environment variable MLFLOW_TRACKING_URI says where the store is.
 model = mlflow.pyfunc.load_model("models:/{name}/latest")
 photos = pandas.DataFrame({{"photo": [open("photo.jpg", "rb").read()]}})
 print(model.predict(photos)["report"][0])

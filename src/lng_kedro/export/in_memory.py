@@ -8,7 +8,7 @@ from typing import Any
 from lng_kedro.export.params import ExportParams
 from lng_kedro.inspection.engine import Engine
 from lng_kedro.inspection.in_process import InProcessEngine
-from lng_kedro.inspection.params import InProcessParams, InspectionParams
+from lng_kedro.inspection.params import InProcessParams
 from lng_kedro.inspection.record import PhotoReport
 from lng_kedro.inspection.run import reports_of
 from lng_kedro.quarantine import Rejected
@@ -28,14 +28,12 @@ class Inspector:
             ValueError: the folder does not say what it is.
         """
         constrained = params.constrained and find_spec("xgrammar") is not None
-        inspection = params.model_dump(exclude={"device", "batch_size", "constrained"})
-        one = InProcessParams(kind="in_process", batch_size=params.batch_size)
-        self._params = InspectionParams(engine=one, constrained=constrained, **inspection)
+        self._params = params
         self._engine: Engine = InProcessEngine(
             merged_params(folder, _device(params)),
             None,
             stored_dialogue(folder).taxonomy,
-            one,
+            InProcessParams(kind="in_process", batch_size=params.batch_size),
             params.max_new_tokens,
             constrained,
         )

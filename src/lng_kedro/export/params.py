@@ -2,19 +2,15 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 
-from lng_kedro.params import Params
+from lng_kedro.inspection.params import PhotoParams
 
 
-class ExportParams(Params):
+class ExportParams(PhotoParams):
     """See conf/base/parameters/export.yml and inspection.yml for what each value means."""
 
     device: Literal["auto", "cpu", "cuda"]
     batch_size: PositiveInt
     constrained: bool
     max_new_tokens: PositiveInt
-    look_ahead: PositiveInt
-    jpeg_quality: int = Field(ge=1, le=95)
-    max_pixels: PositiveInt
-    max_bytes: PositiveInt

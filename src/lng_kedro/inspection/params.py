@@ -78,14 +78,19 @@ EngineParams = Annotated[
 """What answers; see conf/base/parameters/inspection.yml."""
 
 
-class InspectionParams(Params):
+class PhotoParams(Params):
+    """How photos are read; see conf/base/parameters/inspection.yml for what each value means."""
+
+    look_ahead: PositiveInt
+    jpeg_quality: int = Field(ge=1, le=95)
+    max_pixels: PositiveInt
+    max_bytes: PositiveInt
+
+
+class InspectionParams(PhotoParams):
     """See conf/base/parameters/inspection.yml for what each value means."""
 
     engine: EngineParams
     constrained: bool
     max_new_tokens: PositiveInt
-    look_ahead: PositiveInt
-    jpeg_quality: int = Field(ge=1, le=95)
-    max_pixels: PositiveInt
-    max_bytes: PositiveInt
     page_mib: PositiveFloat

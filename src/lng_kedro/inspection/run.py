@@ -18,7 +18,7 @@ from lng_kedro.geometry import PROCESSED_SIZE, upright_size
 from lng_kedro.imaging import ProcessedPhoto, process_photo
 from lng_kedro.inspection.engine import Engine, Failure, InspectionStopped
 from lng_kedro.inspection.journal import Reports
-from lng_kedro.inspection.params import InspectionParams
+from lng_kedro.inspection.params import PhotoParams
 from lng_kedro.inspection.photos import NewPhotos
 from lng_kedro.inspection.record import PhotoReport
 from lng_kedro.quarantine import Rejected
@@ -59,7 +59,7 @@ class _Prepared:
     outcome: ProcessedPhoto | Rejected
 
 
-def inspect_photos(photos: NewPhotos, reports: Reports, engine: Engine, params: InspectionParams) -> Counts:
+def inspect_photos(photos: NewPhotos, reports: Reports, engine: Engine, params: PhotoParams) -> Counts:
     """Reports every photo that has no report of this engine yet, or another file than it had then.
 
     Reports of photos that are not found this time stay as they are.
@@ -105,7 +105,7 @@ class Source(Protocol):
 
 
 def reports_of(
-    photos: Source, todo: Mapping[str, str | Rejected], engine: Engine, params: InspectionParams
+    photos: Source, todo: Mapping[str, str | Rejected], engine: Engine, params: PhotoParams
 ) -> Iterator[PhotoReport]:
     """A report each, in order; what is waiting for an answer is all that is in memory.
 
@@ -139,7 +139,7 @@ class _Preparation:
     """Reads and processes one photo, as data_processing does before training."""
 
     photos: Source
-    params: InspectionParams
+    params: PhotoParams
 
     def __call__(self, item: tuple[str, str | Rejected]) -> _Prepared:
         name, found = item

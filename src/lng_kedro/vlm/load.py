@@ -182,7 +182,8 @@ def _load_transformers(
     from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
 
     of_precision = torch.float32 if spec.precision == "32bit" else torch.bfloat16
-    options: dict[str, Any] = {"dtype": dtype or of_precision}
+    # A pickle in a folder of weights is not opened.
+    options: dict[str, Any] = {"dtype": dtype or of_precision, "use_safetensors": True}
     if spec.precision == "4bit":
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
