@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 UNSLOTH := .venv/unsloth/.installed
+LABEL_STUDIO := .venv/label-studio/.installed
 SEEDS ?= 1 2 3
 
-.PHONY: demo study test lint viz mlflow bench base-model
+.PHONY: demo study test lint review viz mlflow bench base-model
 
 demo: $(READY)  ## the whole way on rendered photos: data, SFT, GRPO, evaluation, report
 	$(BIN)/kedro run --env demo
@@ -18,7 +19,7 @@ study: $(READY)  ## the demo and GRPO without SFT, three times: mean and spread 
 	$(BIN)/kedro run --env demo --pipelines study_table
 
 # Several processes of several threads each would crawl.
-test: $(READY) $(UNSLOTH)  ## all tests, on all cores
+test: $(READY) $(UNSLOTH) $(LABEL_STUDIO)  ## all tests, on all cores
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --dist loadfile
 
 lint: $(READY)  ## style, types, layers
@@ -26,6 +27,9 @@ lint: $(READY)  ## style, types, layers
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+review: $(READY) $(LABEL_STUDIO)  ## the inspection's reports in Label Studio, http://127.0.0.1:8080
+	$(BIN)/kedro review --env demo
 
 viz: $(READY)  ## the lineage in a browser, http://127.0.0.1:4141
 	$(BIN)/kedro viz run --env demo --host 127.0.0.1 --port 4141
@@ -52,4 +56,11 @@ $(UNSLOTH): pyproject.toml constraints.txt $(READY)
 	@echo 'Adding Unsloth in .venv/unsloth for its tests, once: a minute or less, 0.3 GB on disk.'
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps --target .venv/unsloth --upgrade \
 		unsloth unsloth_zoo bitsandbytes
+	touch $@
+
+# It wants other versions of much that this project uses.
+$(LABEL_STUDIO): constraints-label-studio.txt
+	@echo 'Making .venv/label-studio for the review, once: a minute or two, 1 GB on disk.'
+	$(PYTHON) -m venv --clear .venv/label-studio
+	.venv/label-studio/bin/pip install --quiet --constraint constraints-label-studio.txt label-studio
 	touch $@

@@ -18,7 +18,7 @@ from joblib import Parallel, delayed
 from pydantic import TypeAdapter, ValidationError
 
 from lng_kedro import compute
-from lng_kedro.compute import ComputeParams, ComputeStopped, Processes, Ray, parallel_map
+from lng_kedro.compute import ComputeParams, ComputeStopped, Processes, Ray, map_ahead, parallel_map
 from lng_kedro.quarantine import Rejected
 
 
@@ -212,3 +212,26 @@ class TestParams:
     def test_a_mistake_is_told(self, given: dict[str, Any], message: str) -> None:
         with pytest.raises(ValidationError, match=message):
             self.parsed(**given)
+
+
+class TestAhead:
+    def test_results_are_in_order_and_few_items_are_taken_ahead(self) -> None:
+        taken: list[int] = []
+
+        def items() -> Iterator[int]:
+            for i in range(20):
+                taken.append(i)
+                yield i
+
+        results = map_ahead(lambda i: i * i, items(), threads=3, ahead=4)
+        for i in range(20):
+            assert next(results) == i * i
+            assert len(taken) <= i + 4
+        assert list(results) == []
+
+    def test_what_is_raised_ends_it(self) -> None:
+        def fails(i: int) -> int:
+            return 1 // (i - 2)
+
+        with pytest.raises(ZeroDivisionError):
+            list(map_ahead(fails, range(5), threads=2, ahead=2))

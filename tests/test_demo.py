@@ -1,6 +1,7 @@
 """The whole way, once, by the real command in the `test` environment: seconds instead of hours."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from lng_kedro.rewards import SCORES
-from lng_kedro.vlm.adapter import adapter_hash, learned_from
+from lng_kedro.vlm.adapter import adapter_hash, learned_from, trained_stages
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "notebooks/one_photo.ipynb"
@@ -118,6 +119,35 @@ def test_adapters_know_what_they_learned_from(data_dir):
     for stage, adapter in (("sft", "sft_adapter"), ("sft_grpo", "grpo_adapter")):
         said = pd.read_parquet(data_dir / f"07_model_output/{MODEL}/predictions_{stage}.parquet")
         assert set(said["weights_sha256"]) == {adapter_hash(models / adapter)}
+
+
+def test_adapters_know_how_they_were_trained(data_dir):
+    models = data_dir / "06_models" / MODEL
+    (sft,) = trained_stages(models / "sft_adapter")
+    assert trained_stages(models / "grpo_adapter")[0] == sft
+    grpo = trained_stages(models / "grpo_adapter")[1]
+    assert (sft.stage, sft.photos, grpo.stage, grpo.photos) == ("SFT", 30, "GRPO", 30)
+    assert (sft.checkpoint, sft.precision) == ("models/tiny_qwen2_5_vl", "32bit")
+    assert sft.parameters["learning_rate"] == grpo.parameters["learning_rate"] == 2e-3
+    assert grpo.parameters["reward_weights"]["iou_f1"] == 2.0
+    assert sft.data_sha256 != grpo.data_sha256
+
+
+def test_an_exported_model_has_the_figures_of_its_adapter(data_dir, tmp_path):
+    shutil.copytree(data_dir, tmp_path / "data", ignore=shutil.ignore_patterns("mlruns", "photos"))
+    command = [sys.executable, "-m", "kedro", "run", "--env", "test", "--pipelines", "export"]
+    given = ["--params", f"data_dir={tmp_path}/data"]
+    result = subprocess.run([*command, *given], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    card = (tmp_path / f"data/06_models/{MODEL}/merged/README.md").read_text()
+    found = document(data_dir, "sft_grpo")
+    low, high = (100 * end for end in found["intervals"]["map_50"])
+    assert f"| mAP@50 | {100 * found['metrics']['map_50']:.1f} | {low:.1f} to {high:.1f} |" in card
+    assert "Of 15 test photos" in card and "It learned from 60 photos" in card
+    assert "| all | 30 | " in card and "### SFT" in card and "### GRPO" in card
+    assert [line for line in card.splitlines() if line.startswith("Missing")] == [
+        "Missing: nobody has said under which licence the base checkpoint is (`license` of its entry in"
+    ]
 
 
 def test_every_test_photo_is_answered(data_dir):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps
 from pycocotools import mask
 
-from lng_kedro.geometry import PROCESSED, Frame, coco_to_corners, iou, upright_box, upright_size
+from lng_kedro.geometry import PROCESSED, Frame, coco_to_corners, iou, stored_box, upright_box, upright_size
 
 FRAMES = [Frame(), Frame(504, 504), Frame(1000, 1000), Frame(1, 1, decimals=2), Frame(504, 364)]
 sides = st.floats(0, 512, allow_nan=False)
@@ -39,6 +39,14 @@ def test_coco_to_corners(box, width, height, size, expected):
     assert coco_to_corners(box, width, height, size) == pytest.approx(expected, abs=1e-9)
 
 
+@given(st.integers(1, 8), boxes())
+def test_a_box_is_turned_back(orientation, corners):
+    x, y, right, below = corners
+    box = (x, y, right - x, below - y)
+    turned = upright_box(box, 700, 512, orientation)
+    assert stored_box(turned, 700, 512, orientation) == pytest.approx(box, abs=1e-9)
+
+
 @pytest.mark.parametrize(
     ("orientation", "size", "expected"),
     [
@@ -56,6 +64,7 @@ def test_coco_to_corners(box, width, height, size, expected):
 def test_a_box_is_turned_as_its_photo_is(orientation, size, expected):
     assert upright_size(10, 6, orientation) == size
     assert upright_box([1, 2, 3, 1], 10, 6, orientation) == expected
+    assert stored_box(expected, 10, 6, orientation) == (1, 2, 3, 1)
     image = Image.new("L", (10, 6))
     image.paste(255, (1, 2, 1 + 3, 2 + 1))
     image.getexif()[ExifTags.Base.Orientation] = orientation

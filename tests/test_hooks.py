@@ -36,6 +36,24 @@ def refusal(project: Path, *arguments: str) -> str:
     return result.output.partition("Error: ")[2].strip()
 
 
+class TestExport:
+    NULL = "An export merges an adapter into its base, and --params adapter=null names none."
+
+    def test_no_adapter(self, project: Path) -> None:
+        said = refusal(project, "--env", "test", "--pipelines", "export")
+        place = "build/test/06_models/tiny_qwen2_5_vl/grpo_adapter"
+        assert said.startswith(f"There is no adapter at {project}/{place}: train one, name its folder by ")
+
+    def test_the_bare_model(self, project: Path) -> None:
+        said = refusal(project, "--env", "test", "--pipelines", "export", "--params", "adapter=null")
+        assert said == self.NULL
+
+    def test_no_peft(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("lng_kedro.hooks.find_spec", lambda name: None)
+        said = refusal(project, "--env", "test", "--pipelines", "export", "--params", "adapter=null")
+        assert said == "An export needs the extra `train`: pip install -e '.[train]'"
+
+
 class TestMissingInputs:
     def test_no_raw_folder_in_base(self, project: Path) -> None:
         said = refusal(project, "--pipelines", "data_processing")
@@ -230,12 +248,17 @@ class TestConfiguration:
     def test_without_a_near_name_all_are_listed(self, project: Path) -> None:
         said = refusal(project, "--env", "test", "--params", "xyzzy=1,_x=1")
         assert sorted(
-            line.partition(": there are base_model, baselines, ")[0] for line in said.splitlines()
+            line.partition(": there are adapter, base_model, baselines, ")[0] for line in said.splitlines()
         ) == [
             "--params: there is no parameter '_x'",
             "--params: there is no parameter 'xyzzy'",
         ]
-        assert said.count("model, paper, raw_dir, reporting, sft_training, stages, table_1, targets, ") == 2
+        assert (
+            said.count(
+                "model, paper, photos, raw_dir, reporting, reports, reviewed_dir, sft_training, stages, "
+            )
+            == 2
+        )
 
     def test_a_line_for_each_problem_of_the_files(self, project: Path) -> None:
         data = [("{sft: 500", "{sft: -1"), ("boxless:", "boxles:"), ("seed: 42", "seed:")]

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from lng_kedro.imaging import PhotoFolder, ProcessedPhoto, process_photo
+from lng_kedro.imaging import (
+    PhotoFolder,
+    PhotoHeader,
+    ProcessedPhoto,
+    photo_header,
+    process_photo,
+    upright_jpeg,
+)
 from lng_kedro.quarantine import Rejected
 from tests.raw import photo
 
@@ -107,6 +114,25 @@ def test_a_photo_is_turned_upright(form: str, orientation: int, colors: Any) -> 
     assert result.orientation == (orientation if orientation < 9 else 1)
     # The square is upright: nobody may turn it again.
     assert ExifTags.Base.Orientation not in opened(result.jpeg).getexif()
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_photo_is_shown_upright_and_small(form: str) -> None:
+    image = quarters(640, 360)
+    image.getexif()[ExifTags.Base.Orientation] = 6
+    content = encoded(image, form, exif=image.getexif())
+    assert photo_header(content) == PhotoHeader(form, 640, 360, 6)
+    small = opened(upright_jpeg(content, 320, 95))
+    assert small.size == (180, 320)
+    colors = [small.getpixel(place) for place in ((45, 80), (135, 80), (45, 240), (135, 240))]
+    assert np.allclose(colors, (GREEN, RED, WHITE, BLUE), atol=12)
+    assert opened(upright_jpeg(content, 1000, 95)).size == (360, 640)  # never larger than it is
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a", encoded(quarters(64, 64))[:200]])
+def test_what_is_no_photo_is_not_shown(content: bytes) -> None:
+    with pytest.raises(Rejected, match="unreadable"):
+        upright_jpeg(content, 320, 95)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ import mlflow
 import pandas as pd
 import pytest
 
+from tests.raw import scene, write
+
 ROOT = Path(__file__).parents[1]
 MODEL = "tiny_qwen2_5_vl"
 # Saved and logged at each step, of which SFT has four and GRPO three.
@@ -109,8 +111,13 @@ def test_killed_data_processing_goes_on_and_decodes_no_photo_twice(processed: Pa
     # A photo that is decoded again would now be no photo.
     assert spoil_members(folder / "01_raw", names) == len(names)
     finish(arguments)
+    # No copy of the raw files has their times, by which the journal of labels knows them.
     found, wanted = (
-        {str(f.relative_to(d)): f.read_bytes() for f in d.glob("0[2-8]*/**/*") if f.is_file()}
+        {
+            str(f.relative_to(d)): f.read_bytes()
+            for f in d.glob("0[2-8]*/**/*")
+            if f.is_file() and f.parent.name != "label_journal"
+        }
         for d in (folder, processed)
     )
     assert found.keys() == wanted.keys()
@@ -195,3 +202,45 @@ def test_a_killed_evaluation_redoes_one_batch_at_most(processed: Path, tmp_path:
     wanted = pd.read_parquet(predictions)
     assert found["text"].tolist() == wanted["text"].tolist()
     assert found["photo_id"].tolist() == wanted["photo_id"].tolist()
+
+
+def test_a_killed_inspection_reports_every_photo_once(tmp_path: Path) -> None:
+    """Twelve photos, two a batch: killed twice, interrupted, and no report that was made is made again."""
+    photos = tmp_path / "photos"
+    write(photos, {f"{i:02}.jpg": scene(i) for i in range(11)} | {"05 broken.jpg": b"no photo"})
+    lines = tmp_path / "reports/reports.jsonl"
+    arguments = command(
+        tmp_path / "data",
+        "inspection",
+        photos=photos,
+        reports=tmp_path / "reports",
+        adapter="null",
+        inspection__engine__batch_size=2,
+    )
+
+    def made() -> list[bytes]:
+        return lines.read_bytes().splitlines(keepends=True) if lines.is_file() else []
+
+    kept: list[bytes] = []
+    for number in (2, 5):
+        assert (
+            stop(arguments, lambda least=number: len(made()) >= least, signal.SIGKILL)[0] == -signal.SIGKILL
+        )
+        assert made()[: len(kept)] == kept
+        kept = [line for line in made() if line.endswith(b"\n")]
+        assert number <= len(kept) < 12
+        with lines.open("ab") as file:
+            file.write(b'{"photo": "half a li')
+    code, said = stop(arguments, lambda: len(made()) > len(kept) + 1, signal.SIGINT)
+    assert code == 1
+    assert "Traceback" not in said
+    (line,) = [line for line in said.splitlines() if line.startswith("Error: ")]
+    assert re.match(
+        r"Error: Interrupted after \d+ of \d+ photos\. The same command goes on from there\.", line
+    )
+    finish(arguments)
+    reports = [json.loads(line) for line in made()]
+    assert [report["photo"] for report in reports] == sorted(path.name for path in photos.iterdir())
+    assert [report["photo"] for report in reports if report["error"]] == ["05 broken.jpg"]
+    assert set(kept) <= set(made())
+    assert len(list((tmp_path / "reports/reports").iterdir())) == 12

@@ -118,7 +118,8 @@ def test_every_persistent_dataset_lies_in_the_folder_of_its_layer(env: str) -> N
     assert layers == set(LAYERS.values())
 
 
-def test_no_layer_of_data_processing_comes_before_an_earlier_one() -> None:
+@pytest.mark.parametrize("pipeline", ["data_processing", "inspection"])
+def test_no_layer_comes_before_an_earlier_one(pipeline: str) -> None:
     """kedro-viz shows no layers where they go in a circle."""
     entries = resolved("base")
     order = list(LAYERS.values())
@@ -126,7 +127,7 @@ def test_no_layer_of_data_processing_comes_before_an_earlier_one() -> None:
     def rank(name: str) -> int:
         return order.index(entries[name]["metadata"]["kedro-viz"]["layer"])
 
-    for node in pipelines["data_processing"].nodes:
+    for node in pipelines[pipeline].nodes:
         inputs = [rank(name) for name in node.inputs if not name.startswith("params:")]
         assert max(inputs) <= min(map(rank, node.outputs)), node.name
 
@@ -145,11 +146,14 @@ def test_two_models_never_write_to_the_same_place(env: str) -> None:
             assert not mine & other, name
         else:
             assert mine == other, name
-    # 3 adapters; of 4 stages predictions, COCO results and metrics; 3 histories; all predictions, all
-    # histories; Table III in three forms, comparisons, two plots, the study's table, the page.
-    assert specific == 3 + 4 + 4 + 4 + 3 + 2 + 3 + 1 + 2 + 1 + 1
+    # 3 adapters and the one in use; of 4 stages predictions, COCO results and metrics; 3 histories; all
+    # predictions, all histories; Table III in three forms, comparisons, two plots, the study's table, the
+    # page; reports twice, their taxonomy and summary, findings, errors, COCO's form and the review page; a
+    # merged model and its version.
+    assert specific == 4 + 4 + 4 + 4 + 3 + 2 + 3 + 1 + 2 + 1 + 1 + 2 + 2 + 4 + 2
     # What reads a part of a table, manifest@draw for one, does not write it.
-    written = {name.partition("@")[0]: config for name, config in ours.items() if name != "all_metrics"}
+    readers = {"all_metrics", "report_journal", "adapter_in_use"}
+    written = {name.partition("@")[0]: config for name, config in ours.items() if name not in readers}
     every = [path for config in written.values() for path in paths(config)]
     assert len(every) == len(set(every))
 
@@ -298,8 +302,8 @@ def test_make_says_what_an_installation_takes_before_it_begins() -> None:
         i for i, line in enumerate(lines) if line.startswith("echo") and "minute" in line and "GB" in line
     ]
     installs = [i for i, line in enumerate(lines) if "pip install" in line]
-    assert len(said) == len(installs) == 2
-    assert said[0] < installs[0] < said[1] < installs[1]
+    assert len(said) == len(installs) == 3
+    assert said[0] < installs[0] < said[1] < installs[1] < said[2] < installs[2]
 
 
 def test_each_detector_can_be_run_alone_and_sees_no_truth_of_the_test_photos() -> None:
@@ -340,3 +344,37 @@ def test_environments_state_only_what_differs() -> None:
         assert ours.keys() == base.keys()
         assert ours["taxonomy"] == base["taxonomy"]
         assert ours != base
+
+
+def test_the_runtime_parameters_of_inspection_move_its_datasets() -> None:
+    given = {"photos": "/photos/*.jpg", "adapter": "/adapter", "reports": "/reports"}
+    for env in ENVIRONMENTS:
+        entries = resolved(env, **given)
+        photos = entries["new_photos"]
+        assert photos.get("photos", photos["filepath"]) == "/photos/*.jpg"
+        assert entries["adapter_in_use"]["filepath"] == "/adapter"
+        assert (
+            entries["reports"]["filepath"]
+            == entries["report_journal"]["filepath"]
+            == "/reports/reports.jsonl"
+        )
+        assert entries["findings"]["filepath"] == "/reports/findings.csv"
+        assert resolved(env, adapter=None)["adapter_in_use"]["filepath"] is None
+
+
+def test_an_export_needs_an_adapter_only() -> None:
+    """What else is known of it may be there or not; and no layer comes before an earlier one of its own."""
+    entries, optional = resolved("base"), "lng_kedro.datasets.StoredResultsDataset"
+    inputs = {name for name in pipelines["export"].inputs() if not name.startswith("params:")}
+    assert {name for name in inputs if entries[name]["type"] != optional} == {"adapter_in_use"}
+    # Figures go into the model's card: kedro-viz would show no layers if they went on from there in a circle.
+    for name in pipelines["export"].all_outputs():
+        assert entries[name]["metadata"]["kedro-viz"]["layer"] == "models"
+
+
+def test_inspection_sees_photos_as_training_did() -> None:
+    """And needs neither labels nor what data_processing made."""
+    parameters = loader("base", **{"data_processing": {"jpeg_quality": 80}})["parameters"]
+    assert parameters["inspection"]["jpeg_quality"] == 80
+    inputs = {name for name in pipelines["inspection"].inputs() if not name.startswith("params:")}
+    assert inputs == {"new_photos", "report_journal", "adapter_in_use"}

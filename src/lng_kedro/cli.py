@@ -1,10 +1,12 @@
 """This project's own commands. Kedro looks for the group `cli` here and adds it to its commands."""
 
 import logging
+import signal
 from importlib.util import find_spec
+from typing import Any
 
 import click
-from kedro.framework.cli.utils import env_option
+from kedro.framework.cli.utils import _split_params, env_option
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import ProjectMetadata
 
@@ -32,6 +34,45 @@ def quieten() -> None:
 @click.group(name="lng_kedro")
 def cli() -> None:
     """Commands of lng_kedro."""
+
+
+@cli.command()
+@env_option
+@click.option(
+    "--params",
+    type=click.UNPROCESSED,
+    default="",
+    callback=_split_params,
+    help="As of kedro run: where reports and data are.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
+@click.pass_obj
+def review(metadata: ProjectMetadata, env: str | None, params: dict[str, Any], port: int) -> None:
+    """Show the reports of an inspection in Label Studio, the worst first, to be corrected."""
+    from lng_kedro.inspection.review import offer
+    from lng_kedro.inspection.studio import StudioError, running
+
+    session = KedroSession.create(project_path=metadata.project_path, env=env, runtime_params=params)
+    catalog = session.load_context().catalog
+    source, reports = catalog["corrections"], catalog.load("reports")
+    if not reports.path.is_file():
+        raise click.ClickException(f"No reports at {reports.path}: run `kedro run --pipelines inspection`.")
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job would ignore the first
+        signal.signal(number, signal.default_int_handler)
+    try:
+        click.echo("Label Studio starts, the first time within a minute.")
+        with running(source.folder, source.command, port) as studio:
+            taxonomy = catalog.load("reports_taxonomy")
+            project, said = offer(studio, source.folder, reports, reports.photos, taxonomy)
+            click.echo(f"{said}\nOpen {studio.url}/projects/{project}/data as {studio.login.user},")
+            click.echo(f"password {studio.login.password}, and begin with 'Label All Tasks'.")
+            click.echo("Ctrl-C ends it. `kedro run --pipelines reviewed` takes what was submitted.")
+            studio.process.wait()
+            raise StudioError(f"Label Studio has ended by itself; {source.folder.log} says why.")
+    except StudioError as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo("Label Studio has ended; what was submitted is stored.")
 
 
 @cli.command()

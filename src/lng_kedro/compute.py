@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,7 +17,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from pydantic import BeforeValidator, Field, field_validator
 from tqdm import tqdm
 
-from lng_kedro.params import Params
+from lng_kedro.params import Params, only_own
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -68,20 +69,9 @@ class Ray(Params):
 ENGINES: dict[str, type[Params]] = {"processes": Processes, "ray": Ray}
 """Where work can be done, and what can be set there."""
 
-
-def _of_its_engine(given: Any) -> Any:
-    """Settings without those of other engines, which one environment inherits from another.
-
-    One that was given beside the engine is a mistake, which only where they are given can tell (`preflight`).
-    """
-    if not isinstance(given, dict) or given.get("engine") not in ENGINES:
-        return given
-    own = ENGINES[given["engine"]].model_fields
-    foreign = {name for engine in ENGINES.values() for name in engine.model_fields} - own.keys()
-    return {name: value for name, value in given.items() if name not in foreign}
-
-
-ComputeParams = Annotated[Processes | Ray, Field(discriminator="engine"), BeforeValidator(_of_its_engine)]
+ComputeParams = Annotated[
+    Processes | Ray, Field(discriminator="engine"), BeforeValidator(only_own("engine", ENGINES))
+]
 """Where work is done; see conf/base/parameters/data_processing.yml."""
 
 
@@ -117,6 +107,25 @@ def parallel_map(
     else:
         results = _on_ray(function, items, total, compute.address)
     return iter(tqdm(results, total=total, desc=title, unit=unit))
+
+
+def map_ahead(function: Callable[[In], Out], items: Iterable[In], threads: int, ahead: int) -> Iterator[Out]:
+    """Results of `function` over `items`, in order, by threads of this process, ahead of what is asked for.
+
+    Args:
+        function: what waits, or leaves Python's lock as decoding a photo does; whatever it raises is raised.
+        items: its arguments; no more than `ahead` are taken before the first result is.
+        threads: how many.
+        ahead: results that are kept or being made.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        yield from _in_order(
+            lambda chunk: pool.submit(_each, function, chunk),
+            lambda task: task.result(),
+            lambda task: task.cancel(),
+            ([item] for item in items),
+            ahead,
+        )
 
 
 def _workers(compute: Processes) -> int:

@@ -59,6 +59,21 @@ def upright_box(box: Sequence[float], width: float, height: float, orientation: 
     }[orientation]
 
 
+def stored_box(box: Sequence[float], width: float, height: float, orientation: int) -> Box:
+    """COCO ``[x, y, w, h]`` in an upright photo -> in the photo as it is stored: `upright_box` undone.
+
+    Args:
+        box: x, y, width and height in pixels of the upright photo; it lies inside.
+        width: of the photo as it is stored.
+        height: of the photo as it is stored.
+        orientation: EXIF's, 1 to 8.
+    """
+    back = {6: 8, 8: 6}.get(orientation, orientation)  # the others undo themselves
+    if orientation >= 5:
+        width, height = height, width
+    return upright_box(box, width, height, back)
+
+
 def iou(a: Sequence[float], b: Sequence[float]) -> float:
     """Intersection over union of two corner boxes; 0 where the union has no area."""
     overlap_w = min(a[2], b[2]) - max(a[0], b[0])

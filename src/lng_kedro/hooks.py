@@ -1,5 +1,6 @@
 """Checks before a run: what is missing is said in one sentence, before long work starts."""
 
+import json
 import logging
 import shlex
 from collections.abc import Generator, Iterable
@@ -20,11 +21,15 @@ from lng_kedro.compute import ComputeStopped
 from lng_kedro.detectors.quiet import check_weights
 from lng_kedro.detectors.train import work_folder
 from lng_kedro.garbage import search_as_usual
+from lng_kedro.inspection.engine import InspectionStopped
+from lng_kedro.inspection.params import InProcessParams
+from lng_kedro.inspection.tables import told
 from lng_kedro.params import as_option, hint
 from lng_kedro.preflight import unused_datasets, wrong_configuration
 from lng_kedro.processes import rank, world_size
 from lng_kedro.tracking import register_adapter
 from lng_kedro.training.run import TrainingStopped, forget_finished
+from lng_kedro.vlm.adapter import WEIGHTS, stored_dialogue
 from lng_kedro.vlm.answers import EvaluationStopped, forget_answers
 from lng_kedro.vlm.backend import INSTALL_UNSLOTH, choose_backend
 from lng_kedro.vlm.constraint import missing_means
@@ -64,6 +69,7 @@ class PreflightHooks:
             or _too_many_processes(pipeline, run_params)
             or _missing_input(pipeline, catalog, run_params)
             or _missing_means(pipeline, catalog, run_params)
+            or _missing_for_inspection(pipeline, catalog)
         )
         _refuse([problem] if problem else [])
 
@@ -159,7 +165,7 @@ class StopHooks:
     @hook_impl(trylast=True)
     def on_pipeline_error(self, error: Exception) -> None:
         """Kedro prints a `ClickException` as one sentence."""
-        if isinstance(error, TrainingStopped | EvaluationStopped | ComputeStopped):
+        if isinstance(error, TrainingStopped | EvaluationStopped | InspectionStopped | ComputeStopped):
             raise click.ClickException(str(error)) from error
 
 
@@ -177,9 +183,12 @@ class ReportingHooks:
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> None:
-        """Prints where the data page is; the filled rows of Table III, and where the report page is."""
+        """Prints where the data page is, what was inspected, the filled rows of Table III and the page."""
         if "data_page" in pipeline.all_outputs():
             click.echo(f"What became of the data: {catalog['data_page']._filepath}")
+        if "reports_summary" in pipeline.all_outputs():
+            click.echo(told(json.loads(catalog.load("reports_summary"))))
+            click.echo(f"All of it: {catalog['reports_summary']._filepath.parent}")
         if not {"table_3", "report_page"} <= pipeline.all_outputs():
             return
         table = catalog.load("table_3")
@@ -240,8 +249,8 @@ def _missing_input(
     for name in sorted(pipeline.inputs()):
         if name.startswith("params:") or catalog.exists(name):
             continue
-        if name == "raw_annotations":
-            return str(catalog[name].missing)
+        if said := getattr(catalog[name], "missing", None):
+            return str(said)
         table = name.partition("@")[0]
         makers = [
             n
@@ -263,6 +272,11 @@ def _command(pipeline_names: Iterable[str], run_params: dict[str, Any]) -> str:
 def _missing_means(
     pipeline: Pipeline, catalog: CatalogProtocol[Any, Any], run_params: dict[str, Any]
 ) -> str | None:
+    exports = any("export" in node.tags for node in pipeline.nodes)
+    if exports and not (find_spec("torch") and find_spec("peft")):
+        return "An export needs the extra `train`: pip install -e '.[train]'"
+    if exports and catalog.load("adapter_in_use") is None:
+        return "An export merges an adapter into its base, and --params adapter=null names none."
     if not any(node.tags & {"train", "predict"} for node in pipeline.nodes):
         return None
     if BASELINES in pipeline.inputs():
@@ -308,6 +322,31 @@ def _missing_for_detectors(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any
                 check_weights(catalog.load(name).weights, params.work_dir)
             except TrainingStopped as error:
                 return f"{error}: --params {name.removeprefix('params:')}.weights=PATH"
+    return None
+
+
+def _missing_for_inspection(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> str | None:
+    if "params:inspection" not in pipeline.inputs():
+        return None
+    params, adapter = catalog.load("params:inspection"), catalog.load("adapter_in_use")
+    in_process = isinstance(params.engine, InProcessParams)
+    packages, extras = (
+        (["torch", "transformers", "peft"], "train,serve") if in_process else (["openai"], "client")
+    )
+    if absent := [name for name in packages if not find_spec(name)]:
+        return f"Inspection needs {', '.join(absent)}: pip install -c constraints.txt -e '.[{extras}]'"
+    if in_process and params.constrained and (missing := missing_means()):
+        return f"{missing}; without it: --params inspection.constrained=false"
+    if in_process and adapter and not (adapter / WEIGHTS).is_file():
+        return f"{adapter} holds no adapter; what says how a model is asked suffices for a server's alone"
+    vlm = catalog.load("params:vlm")
+    try:
+        if adapter:
+            stored_dialogue(adapter)
+        if in_process:
+            choose_backend(vlm.spec)
+    except ValueError as error:
+        return f"Model '{vlm.model}': {error}"
     return None
 
 

@@ -2,7 +2,8 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -16,6 +17,11 @@ def render_html(template: str, styles: Sequence[str], script: str = "", **conten
         styles: names of its style sheets.
         script: what the page runs, and nothing else, whatever a text on it tries.
     """
+    return "".join(stream_html(template, styles, script, **content))
+
+
+def stream_html(template: str, styles: Sequence[str], script: str = "", **content: Any) -> Iterator[str]:
+    """A page as `render_html` makes it, piece by piece: an iterator in `content` is not held as a whole."""
     from jinja2 import Environment, PackageLoader, select_autoescape
 
     environment = Environment(
@@ -24,7 +30,7 @@ def render_html(template: str, styles: Sequence[str], script: str = "", **conten
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(
+    return environment.get_template(template).generate(
         style="".join(map(part, styles)),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -35,3 +41,9 @@ def render_html(template: str, styles: Sequence[str], script: str = "", **conten
 def part(name: str) -> str:
     """Text of a file of this package."""
     return files("lng_kedro").joinpath(name).read_text(encoding="utf-8")
+
+
+def to_script(data: Any) -> str:
+    """JSON that may stand inside a script element, whatever texts it holds."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

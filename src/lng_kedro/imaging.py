@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -34,9 +35,29 @@ _PROGRESSIVE, _SCAN = (b"\xff\xc2", b"\xff\xca"), b"\xff\xda"
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """A JPEG's next marker: between others lie pixels, in which 00 and restarts follow on FF."""
 
+_LIMIT = Lock()
+"""Photos are opened by several threads, and Pillow's limit is one for all."""
+
 _RESTARTS = [bytes([0xFF, marker]) for marker in range(0xD0, 0xD8)]
 _NO_DATA = 128
 """The grey that a JPEG decoder puts where its data ran out."""
+
+
+@dataclass(frozen=True)
+class PhotoHeader:
+    """What a photo says of itself before it is decoded.
+
+    Attributes:
+        form: one of `FORMS`.
+        width: as it is stored, in pixels, before it is turned upright.
+        height: likewise.
+        orientation: EXIF's, 1 to 8.
+    """
+
+    form: str
+    width: int
+    height: int
+    orientation: int
 
 
 @dataclass(frozen=True)
@@ -96,6 +117,44 @@ def process_photo(photo: bytes, size: int, quality: int, max_pixels: int) -> Pro
     return ProcessedPhoto(buffer.getvalue(), width, height, orientation, _dhash(square))
 
 
+def photo_header(photo: bytes) -> PhotoHeader:
+    """Form, size and orientation of a photo, which is not decoded.
+
+    Raises:
+        Rejected: `unreadable`.
+    """
+    try:
+        with _opened(photo) as image:
+            form = "JPEG" if image.format == "MPO" else str(image.format)  # of several pictures the first
+            return PhotoHeader(form, *image.size, _orientation(image))
+    except Exception as error:  # as in process_photo
+        raise Rejected("unreadable", f"none of {', '.join(FORMS)}") from error
+
+
+def upright_jpeg(photo: bytes, side: int, quality: int) -> bytes:
+    """A photo, upright and scaled down to `side` pixels or less on its longer side, as a JPEG.
+
+    Args:
+        photo: an encoded photo of any size, which was found to be readable.
+        side: pixels.
+        quality: of the JPEG, 1 to 95.
+
+    Raises:
+        Rejected: `unreadable`.
+    """
+    try:
+        with _opened(photo) as image:
+            turn = _TURN.get(_orientation(image))
+            _load(image, side)
+            small = _rgb(image)
+            small.thumbnail((side, side), Resampling.HAMMING)
+    except Exception as error:  # as in process_photo
+        raise Rejected("unreadable", f"{type(error).__name__}: {error}") from error
+    buffer = io.BytesIO()
+    (small.transpose(turn) if turn else small).save(buffer, "JPEG", quality=quality, optimize=True)
+    return buffer.getvalue()
+
+
 def squeezed(image: Image.Image, size: int) -> Image.Image:
     """An opened photo as it is stored, in RGB, squeezed to a square with sides of `size` pixels.
 
@@ -110,11 +169,12 @@ def squeezed(image: Image.Image, size: int) -> Image.Image:
 @contextmanager
 def _opened(photo: bytes) -> Iterator[Image.Image]:
     """The photo's header; Pillow's own limit of pixels gives way to ours."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        image = Image.open(io.BytesIO(photo), formats=FORMS)
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+    with _LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(io.BytesIO(photo), formats=FORMS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
     with image:
         yield image
 

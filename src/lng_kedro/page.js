@@ -1,6 +1,4 @@
-'use strict';
-// One script with photo.js, which draws one photo; page.py joins them and calls start().
-// What a model or a dataset wrote reaches the page as text nodes and attributes only, never as HTML.
+// One script with shared.js and photo.js, which draws one photo; page.py joins them and calls start().
 const data = JSON.parse(document.getElementById('data').textContent);
 const BATCH = 24;
 const BROKEN = data.kinds.length; // the choice after the verdicts' kinds
@@ -10,21 +8,6 @@ const DEFAULTS = {
   stage: data.stages.at(-1)?.[0] ?? '', beside: '', label: '', kind: '', sort: '', q: '', photo: '',
   matrix: Object.keys(data.confusion).at(-1) ?? '', field: 'label',
 };
-const $ = (id) => document.getElementById(id);
-
-// --- Elements -------------------------------------------------------------------------------------
-
-const fill = (element, attributes, children) => {
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === 'function') element.addEventListener(name, value);
-    else if (value !== false) element.setAttribute(name, value === true ? '' : value);
-  }
-  element.append(...children);
-  return element;
-};
-const h = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
-const svg = (tag, attributes = {}, ...children) =>
-  fill(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children);
 
 // --- Data -----------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lng_kedro import charts
 from lng_kedro.geometry import PROCESSED_SIZE
-from lng_kedro.html import part, render_html
+from lng_kedro.html import part, render_html, to_script
 from lng_kedro.mistakes import Kind, Verdict, judge
 from lng_kedro.report import Finding, to_finding
 from lng_kedro.tables import OURS, STAGES, WHOSE
@@ -106,7 +106,7 @@ def render_page(
     return render_html(
         "page.html",
         ["page.css"],
-        part("page.js") + part("photo.js") + "start();\n",
+        part("shared.js") + part("page.js") + part("photo.js") + "start();\n",
         made=datetime.now().astimezone(),
         glyphs=GLYPHS,
         frame=charts,
@@ -124,12 +124,6 @@ def render_page(
         confusion={stage: STAGES[stage] for stage in data["confusion"]},
         data=to_script(data),
     )
-
-
-def to_script(data: Any) -> str:
-    """JSON that may stand inside a script element, whatever texts it holds."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def _data(

@@ -1,7 +1,7 @@
 """The base of all parameters, what is wrong with given ones, and how they are given."""
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from textwrap import shorten
 from typing import Any, get_args
@@ -39,6 +39,26 @@ class Params(BaseModel):
     """Parameters are immutable, and a key that does not exist is an error before any node runs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def only_own(key: str, kinds: Mapping[str, type[BaseModel]]) -> Callable[[Any], Any]:
+    """For a `BeforeValidator`: settings without those of other kinds, which an environment inherits.
+
+    One that was given beside the kind is a mistake, which only where they are given can tell (`preflight`).
+
+    Args:
+        key: the setting that says the kind.
+        kinds: what can be set, of each.
+    """
+
+    def dropped(given: Any) -> Any:
+        if not isinstance(given, dict) or given.get(key) not in kinds:
+            return given
+        own = kinds[given[key]].model_fields
+        foreign = {name for kind in kinds.values() for name in kind.model_fields} - own.keys()
+        return {name: value for name, value in given.items() if name not in foreign}
+
+    return dropped
 
 
 def hint(name: str, known: Iterable[str]) -> str:

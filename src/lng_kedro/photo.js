@@ -1,43 +1,5 @@
 // --- One photo: boxes and tags over it, verdicts and the raw answer beside it ---------------------
 
-const shared = (a, b, from, to) => Math.max(0, Math.min(a[to], b[to]) - Math.max(a[from], b[from]));
-const overlap = (a, b) => shared(a, b, 0, 2) * shared(a, b, 1, 3);
-const area = (a) => (a[2] - a[0]) * (a[3] - a[1]);
-const iou = (a, b) => overlap(a, b) / (area(a) + area(b) - overlap(a, b));
-const pen = document.createElement('canvas').getContext('2d');
-pen.font = '600 100px system-ui, sans-serif';
-const lengths = new Map();
-
-/** Width of a text in font sizes. */
-function textWidth(text) {
-  if (!lengths.has(text)) lengths.set(text, pen.measureText(text).width / 100);
-  return lengths.get(text);
-}
-
-/** Where a tag of that size covers least of what is already there. */
-function place([x0, y0, x1, y1], width, height, taken) {
-  const side = data.side;
-  const at = (x, y) => {
-    const left = Math.min(Math.max(x, 0), side - width);
-    const top = Math.min(Math.max(y, 0), side - height);
-    return [left, top, left + width, top + height];
-  };
-  const spots = [at(x0, y0 - height), at(x0, y1), at(x1 - width, y0 - height), at(x1 - width, y1),
-    at(x0, y0), at(x0, y1 - height), at(x1, y0), at(x0 - width, y0)];
-  const costs = spots.map((spot) => taken.reduce((sum, other) => sum + overlap(spot, other), 0));
-  const best = spots[costs.indexOf(Math.min(...costs))];
-  taken.push(best);
-  return best;
-}
-
-function tag(box, text, unit, taken) {
-  const size = 11.5 * unit;
-  const [x, y, right, bottom] = place(box, textWidth(text) * size + 8 * unit, 16 * unit, taken);
-  return svg('g', { class: 'tag' },
-    svg('rect', { x, y, width: right - x, height: bottom - y, rx: 2 * unit }),
-    svg('text', { x: x + 4 * unit, y: y + 12 * unit, 'font-size': size }, text));
-}
-
 /** Boxes of truth (dashed) and prediction with their verdicts' numbers; `width` is the drawing's, in pixels. */
 function boxes(said, width) {
   const unit = data.side / width;
@@ -59,7 +21,7 @@ function boxes(said, width) {
   const view = { viewBox: `0 0 ${data.side} ${data.side}`, 'aria-hidden': 'true' };
   const layer = svg('svg', view, ...drawn.map(({ group }) => group));
   for (const { group, f, text } of drawn) {
-    if (text) layer.append(svg('g', { class: group.getAttribute('class') }, tag(f.box, text, unit, taken)));
+    if (text) layer.append(svg('g', { class: group.getAttribute('class') }, tag(f.box, text, unit, taken, [data.side, data.side])));
   }
   return layer;
 }
@@ -71,25 +33,6 @@ function picture(photo, eager) {
     error: () => { image.classList.add('gone'); $('missing').hidden = false; },
   });
   return h('div', { class: 'photo' }, image);
-}
-
-/** A model's text with white space added where its JSON has objects and keys; nothing else is touched. */
-function pretty(text) {
-  const start = text.search(/\[\s*\{/);
-  if (start < 0) return text;
-  const open = [];
-  let out = text.slice(0, start);
-  const line = () => `\n${'  '.repeat(open.filter(Boolean).length)}`;
-  const tokens = text.slice(start).match(/"(?:[^"\\]|\\[^])*"?|[{}[\],]|[^"{}[\],]+/g);
-  tokens.forEach((token, i) => {
-    if (token === '{' || token === '[') {
-      open.push(token === '{' || /^\s*\{/.test(tokens[i + 1] ?? ''));
-      out += token + (open.at(-1) ? line() : '');
-    } else if (token === '}' || token === ']') {
-      out += (open.pop() ? line() : '') + token;
-    } else out += token + (token === ',' && open.at(-1) ? line() : '');
-  });
-  return out;
 }
 
 /** A verdict in words: what differs, how far the boxes agree, how sure the model is. */

@@ -7,8 +7,11 @@ from lng_kedro.pipelines import (
     baselines,
     data_processing,
     evaluation,
+    export,
     grpo_training,
+    inspection,
     reporting,
+    reviewed,
     sft_training,
 )
 
@@ -30,7 +33,10 @@ def register_pipelines() -> dict[str, Pipeline]:
         **pipelines,
         "ablation": ablation + ablated + _reported(ablated),
         "baselines": detectors + _reported(detectors),
+        "export": export.create_pipeline(),
+        "inspection": inspection.create_pipeline(),
         "reporting": reporting.create_pipeline(),
+        "reviewed": reviewed.create_pipeline(),
         "study": pipelines["data_processing"]
         + pipelines["sft_training"]
         + pipelines["grpo_training"]

@@ -14,6 +14,7 @@ from pydantic import create_model
 from yaml import YAMLError
 
 from lng_kedro.compute import ENGINES
+from lng_kedro.inspection.params import ENGINES as INSPECTION_ENGINES
 from lng_kedro.params import Params, Place, dotted, hint, problems
 from lng_kedro.tables import DETECTION, DETECTORS, STAGES
 from lng_kedro.taxonomy import LABEL
@@ -31,6 +32,10 @@ class RuntimeParams(Params):
     model: str
     raw_dir: str
     data_dir: str
+    corrections: str | None = None
+    photos: str | None = None
+    adapter: str | None = None
+    reports: str | None = None
     reviewed_dir: str | None = None
 
 
@@ -131,18 +136,26 @@ def _of_other_engines(
     given: Mapping[str, Any], sources: list[tuple[str, Any]]
 ) -> Iterator[tuple[Place, str]]:
     """Settings of another engine than the chosen one; those that its source only inherits are dropped."""
-    place: Place = ("data_processing", "compute")
-    engine = given["data_processing"]["compute"]["engine"]
+    compute, inspection = given["data_processing"]["compute"], given["inspection"]["engine"]
+    yield from _foreign(("data_processing", "compute"), compute["engine"], "engine", ENGINES, sources)
+    # conf/ has the settings of all engines.
+    said = sources[:1]
+    yield from _foreign(("inspection", "engine"), inspection["kind"], "kind", INSPECTION_ENGINES, said)
+
+
+def _foreign(
+    place: Place, chosen: str, key: str, kinds: Mapping[str, type[Params]], sources: list[tuple[str, Any]]
+) -> Iterator[tuple[Place, str]]:
     for _, content in sources:
         own = _at(content, place)
         for name in own if isinstance(own, dict) else ():
-            if name not in ENGINES[engine].model_fields:
-                known = ", ".join(other for other in ENGINES if name in ENGINES[other].model_fields)
+            if name not in kinds[chosen].model_fields:
+                known = ", ".join(other for other in kinds if name in kinds[other].model_fields)
                 yield (
                     (*place, name),
-                    f"'{dotted((*place, name))}' is of the engine {known}, and the engine is {engine}",
+                    f"'{dotted((*place, name))}' is of the engine {known}, and the engine is {chosen}",
                 )
-        if isinstance(own, dict) and "engine" in own:
+        if isinstance(own, dict) and key in own:
             return
 
 

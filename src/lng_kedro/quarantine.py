@@ -33,6 +33,7 @@ REASONS = {
     "unreadable": "a file that cannot be read, or no photo that can be decoded",
     "truncated": "a photo that ends too early",
     "too_large": "a photo of more pixels than the parameters allow, or a file of more bytes than are read",
+    "skipped": "a person skipped the photo in the review",
 }
 """Each reason's code, and what it says of the file."""
 

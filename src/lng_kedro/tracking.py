@@ -13,6 +13,7 @@ import pandas as pd
 from lng_kedro.detectors.params import BaselinesParams, DetectorParams
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.processes import rank, world_size
+from lng_kedro.registry import new_version
 from lng_kedro.results import data_hash
 from lng_kedro.training.params import TrainingParams
 from lng_kedro.training.run import Tracker
@@ -101,10 +102,6 @@ def register_adapter(dataset_name: str) -> None:
     told = client.get_run(run.info.run_id).data  # the active run knows only what it was opened with
     stage = dataset_name.removesuffix("_adapter")
     name = f"lng_kedro.{told.params[f'{stage}.model']}.{stage}"
-    if client.search_model_versions(f"name = '{name}' and run_id = '{run.info.run_id}'"):
-        return
-    if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name)
     tags = {
         "stage": stage,
         "data_sha256": told.tags[f"{stage}.data_sha256"],
@@ -112,7 +109,7 @@ def register_adapter(dataset_name: str) -> None:
         "base_revision": told.params[f"{stage}.model_revision"],
     }
     source = f"{run.info.artifact_uri}/adapters/{dataset_name}"
-    client.create_model_version(name, source, run.info.run_id, tags=tags)
+    new_version(name, source, run.info.run_id, tags)
 
 
 def _active_run() -> Any:
@@ -186,7 +183,10 @@ def _image(artifact: str) -> dict[str, str]:
 
 def _settings(vlm: VlmParams, params: TrainingParams) -> dict[str, Any]:
     own = params.model_dump(mode="json")
-    groups = {"lora": own.pop("lora"), "model": vlm.spec.model_dump(mode="json", exclude={"architecture"})}
+    groups = {
+        "lora": own.pop("lora"),
+        "model": vlm.spec.model_dump(mode="json", exclude={"architecture", "license"}),
+    }
     of_groups = {
         f"{group}_{name}": value for group, values in groups.items() for name, value in values.items()
     }

@@ -97,6 +97,33 @@ def write_dataset(
         tree.replace(root)
 
 
+def write_photos(
+    root: Path, count: int, taxonomy: Taxonomy, seed: int, difficulty: float = 0.3, n_jobs: int = 1
+) -> None:
+    """Writes photos without labels, as a camera leaves them; the same arguments give the same bytes.
+
+    The folder appears at `root` only when it is complete.
+
+    Args:
+        root: folder to create.
+        count: photos, of each id of the taxonomy in turn, which their names do not tell.
+        taxonomy: says what the ids stand for.
+        seed: of all that is random.
+        difficulty: see `scenes.render_photo`.
+        n_jobs: processes that render.
+    """
+    root.parent.mkdir(parents=True, exist_ok=True)
+    ids = sorted(taxonomy.by_id.keys() | set(taxonomy.negative_ids))
+    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as folder:
+        tree = Path(folder) / "tree"
+        tree.mkdir()
+        write = partial(_write_bare_photo, tree, taxonomy, seed, difficulty)
+        jobs = [(ids[i % len(ids)], i) for i in range(count)]
+        here = Processes(engine="processes", workers=n_jobs)
+        list(parallel_map(write, jobs, count, here, "Rendering"))
+        tree.replace(root)
+
+
 # --- one photo and its label file --------------------------------------------------------------------
 
 
@@ -115,6 +142,15 @@ def _write_photo(
     (loose / f"{stem}.json").write_text(json.dumps(label, ensure_ascii=False, indent=2), encoding="utf-8")
     split = "Validation" if index % VALIDATION_EVERY == VALIDATION_EVERY // 2 else "Training"
     return _Written(split, stem, _zip_stem(category_id, index, part, taxonomy), suffix)
+
+
+def _write_bare_photo(
+    folder: Path, taxonomy: Taxonomy, seed: int, difficulty: float, job: tuple[int, int]
+) -> None:
+    category_id, index = job
+    rng = np.random.default_rng(np.random.SeedSequence((seed, category_id, index)))
+    photo, _ = render_photo(int(rng.integers(2**31)), category_id, taxonomy, difficulty)
+    photo.save(folder / f"photo_{index + 1:03}.jpg", format="JPEG", quality=JPEG_QUALITY)
 
 
 def _label_json(

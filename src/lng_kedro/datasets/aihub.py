@@ -1,14 +1,13 @@
 """The raw AI-Hub dataset, downloaded or rendered."""
 
-import json
 import math
-import shutil
 from pathlib import Path
 from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
 from lng_kedro.aihub.folder import AIHubFolder
+from lng_kedro.datasets.folders import rendered_folder
 
 
 class AIHubDataset(AbstractDataset[NoReturn, AIHubFolder]):
@@ -57,6 +56,9 @@ class ReviewedDataset(AIHubDataset):
     def load(self) -> AIHubFolder:
         """The folder, which may hold nothing."""
         return AIHubFolder(self._filepath)
+
+    def _exists(self) -> bool:
+        return True  # at first there are none
 
 
 class RenderedAIHubDataset(AIHubDataset):
@@ -109,20 +111,11 @@ class RenderedAIHubDataset(AIHubDataset):
 
     def load(self) -> AIHubFolder:
         """The folder; rendered first if it is missing or was made by another recipe."""
-        if self._render and not self._is_rendered():
-            self._write()
+        if self._render:
+            rendered_folder(self._filepath, self._recipe, self._write, "raw_dir")
         return super().load()
 
-    @property
-    def _recipe_file(self) -> Path:
-        return self._filepath.with_name(f"{self._filepath.name}.recipe.json")
-
-    def _is_rendered(self) -> bool:
-        if not (super()._exists() and self._recipe_file.is_file()):
-            return False
-        return bool(json.loads(self._recipe_file.read_text()) == self._recipe)
-
-    def _write(self) -> None:
+    def _write(self, folder: Path) -> None:
         from lng_kedro.aihub.render import write_dataset
         from lng_kedro.taxonomy import load_taxonomy
 
@@ -134,18 +127,7 @@ class RenderedAIHubDataset(AIHubDataset):
             counts[label.defective_id] = recipe["photos_per_label"] - good
             if label.good_id:
                 counts[label.good_id] = good
-        if self._recipe_file.is_file():  # what lies there was rendered here, by another recipe
-            shutil.rmtree(self._filepath, ignore_errors=True)
-        elif super()._exists():
-            raise DatasetError(
-                f"{self._filepath} holds files that were not rendered: read them with --params "
-                "raw_dir=PATH, or move them away."
-            )
-        self._recipe_file.parent.mkdir(parents=True, exist_ok=True)
-        self._recipe_file.write_text(json.dumps(recipe, indent=1))
-        write_dataset(
-            self._filepath, counts, taxonomy, recipe["seed"], recipe["difficulty"], n_jobs=self._n_jobs
-        )
+        write_dataset(folder, counts, taxonomy, recipe["seed"], recipe["difficulty"], n_jobs=self._n_jobs)
 
     def _exists(self) -> bool:
         return self._render or super()._exists()

@@ -1,9 +1,10 @@
 """The report about one photo, as it is written and read again: one line of JSON Lines, one JSON file."""
 
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 
 class MadeBy(BaseModel):
@@ -16,6 +17,8 @@ class MadeBy(BaseModel):
         engine: ``in_process``, or the URL of a server.
         constrained: nothing but the report schema could be written.
         prompt_sha256: of what was asked.
+        model_sha256: of the model's entry, and of its weights' files where they lie in a folder; None where
+            nobody here knows it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,6 +29,7 @@ class MadeBy(BaseModel):
     engine: str
     constrained: bool
     prompt_sha256: str
+    model_sha256: str | None = None
 
 
 class PhotoReport(BaseModel):
@@ -68,3 +72,11 @@ class PhotoReport(BaseModel):
     n_tokens: int = 0
     made_by: MadeBy
     time: datetime
+
+    @field_validator("photo")
+    @classmethod
+    def _is_below(cls, photo: str) -> str:
+        path = PurePosixPath(photo)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError("a photo's path stays below its folder")
+        return photo

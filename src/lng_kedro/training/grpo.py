@@ -14,8 +14,8 @@ from lng_kedro.training.data import grpo_dataset
 from lng_kedro.training.memory import check_gpu
 from lng_kedro.training.order import SimilarLengths
 from lng_kedro.training.params import GrpoParams
-from lng_kedro.training.run import Tracker, check_arguments, fit, last_checkpoint, run_folder
-from lng_kedro.vlm.adapter import Adapter, learned_from
+from lng_kedro.training.run import Tracker, check_arguments, fit, last_checkpoint, run_folder, trained_stage
+from lng_kedro.vlm.adapter import Adapter, learned_from, trained_stages
 from lng_kedro.vlm.dialogue import Dialogue
 from lng_kedro.vlm.load import Vlm, load_vlm
 from lng_kedro.vlm.photos_once import encode_photos_once
@@ -46,13 +46,14 @@ def train_grpo(
     Returns:
         The adapter, and one row a logged step.
     """
+    data = data_hash(samples, photos)
     folder = run_folder(
         params.work_dir / ("from_sft" if adapter else "from_base"),
         params.fingerprint(),
         vlm_params.fingerprint(),
         taxonomy.model_dump_json(),
         sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest() if adapter else "",
-        data_hash(samples, photos),
+        data,
     )
     arguments = params.arguments(vlm_params.spec, folder)
     check_gpu(vlm_params, params, samples, taxonomy)
@@ -102,7 +103,9 @@ def train_grpo(
     check_arguments(arguments, trainer.args)
     history = fit(trainer, folder, tracker, "GRPO")
     seen = learned_from(adapter).union(samples["photo_id"])
-    return Adapter(trainer.model, Dialogue(taxonomy=taxonomy, frame=vlm.frame, reasoning=True), seen), history
+    dialogue = Dialogue(taxonomy=taxonomy, frame=vlm.frame, reasoning=True)
+    stages = [*trained_stages(adapter), trained_stage("GRPO", samples, data, vlm_params, params)]
+    return Adapter(trainer.model, dialogue, seen, stages), history
 
 
 def _settings(params: GrpoParams, vlm: Vlm, rewards: list[str]) -> dict[str, Any]:

@@ -12,7 +12,10 @@ from typing import Any, Protocol
 import pandas as pd
 
 from lng_kedro.processes import rank
+from lng_kedro.training.params import TrainingParams
+from lng_kedro.vlm.adapter import TrainedStage
 from lng_kedro.vlm.photo_cache import CachedImageProcessor
+from lng_kedro.vlm.spec import VlmParams
 
 
 class Tracker(Protocol):
@@ -91,6 +94,21 @@ def mark_whole(checkpoint: Path) -> None:
         os.fsync(descriptor)
         os.close(descriptor)
     (checkpoint / WHOLE).touch()
+
+
+def trained_stage(
+    stage: str, samples: pd.DataFrame, data_sha256: str, vlm: VlmParams, params: TrainingParams
+) -> TrainedStage:
+    """What is kept with an adapter of how it was trained."""
+    return TrainedStage(
+        stage=stage,
+        checkpoint=vlm.spec.checkpoint,
+        revision=vlm.spec.revision,
+        precision=vlm.spec.precision,
+        photos=len(samples),
+        data_sha256=data_sha256,
+        parameters=params.model_dump(mode="json", exclude={"work_dir", "logging_steps", "save_steps"}),
+    )
 
 
 def check_arguments(asked: dict[str, Any], arguments: Any) -> None:

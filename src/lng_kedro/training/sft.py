@@ -9,7 +9,7 @@ from lng_kedro.training.data import sft_dataset
 from lng_kedro.training.memory import check_gpu
 from lng_kedro.training.order import SimilarLengths
 from lng_kedro.training.params import SftParams
-from lng_kedro.training.run import Tracker, check_arguments, fit, last_checkpoint, run_folder
+from lng_kedro.training.run import Tracker, check_arguments, fit, last_checkpoint, run_folder, trained_stage
 from lng_kedro.vlm.adapter import Adapter
 from lng_kedro.vlm.dialogue import Dialogue
 from lng_kedro.vlm.load import load_vlm
@@ -38,12 +38,9 @@ def train_sft(
     Returns:
         The adapter, and one row a logged step.
     """
+    data = data_hash(samples, photos)
     folder = run_folder(
-        params.work_dir,
-        params.fingerprint(),
-        vlm_params.fingerprint(),
-        taxonomy.model_dump_json(),
-        data_hash(samples, photos),
+        params.work_dir, params.fingerprint(), vlm_params.fingerprint(), taxonomy.model_dump_json(), data
     )
     start = last_checkpoint(folder)
     arguments = params.arguments(vlm_params.spec, folder)
@@ -81,6 +78,10 @@ def train_sft(
     )
     check_arguments(arguments, trainer.args)
     history = fit(trainer, folder, tracker, "SFT")
-    return Adapter(
-        trainer.model, Dialogue(taxonomy=taxonomy, frame=vlm.frame, reasoning=False), samples["photo_id"]
-    ), history
+    adapter = Adapter(
+        trainer.model,
+        Dialogue(taxonomy=taxonomy, frame=vlm.frame, reasoning=False),
+        samples["photo_id"],
+        [trained_stage("SFT", samples, data, vlm_params, params)],
+    )
+    return adapter, history

@@ -1,6 +1,5 @@
 """Answers on disk while a model writes them: an evaluation that was cut off redoes one batch at most."""
 
-import fcntl
 import json
 import logging
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from lng_kedro.files import held
 from lng_kedro.prompts import Message
 from lng_kedro.vlm.constraint import Constraint
 from lng_kedro.vlm.generate import Answer, generate_answers
@@ -57,11 +57,8 @@ def answers_on_disk(
         return _read(file)
     unfinished = file.with_suffix(UNFINISHED)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with unfinished.open("a", encoding="utf-8") as lines:
-        try:
-            fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise EvaluationStopped(f"Another command is writing the same answers ({unfinished}).") from error
+    busy = EvaluationStopped(f"Another command is writing the same answers ({unfinished}).")
+    with held(unfinished, busy) as lines:
         answers = _read(unfinished)
         if answers:
             logger.info("Going on after %d of %d answers in %s", len(answers), len(photos), unfinished)

@@ -24,7 +24,8 @@ class Answer:
         text: the completion, without the end token.
         n_tokens: tokens generated, the end token included.
         finished: False where the limit of tokens cut the answer off.
-        scores: for each object of the report the mean log-probability of its label and box tokens.
+        scores: for each object of the report the mean log-probability of its label and box tokens; of none
+            where a server does not say.
     """
 
     text: str
@@ -62,28 +63,26 @@ def generate_answers(
     Raises:
         ValueError: the constraint is for answers of another length.
     """
+    for start in tqdm(range(0, len(photos), batch_size), desc="Answers", unit="batch"):
+        batch = [load() for load in photos[start : start + batch_size]]
+        yield from answer_batch(vlm, prompt, batch, max_new_tokens, constraint)
+
+
+def answer_batch(
+    vlm: Vlm,
+    prompt: Sequence[Message],
+    photos: Sequence[Image],
+    max_new_tokens: int,
+    constraint: Constraint | None = None,
+) -> list[Answer]:
+    """Greedy answers to one prompt about some photos at once; see `generate_answers`."""
+    import torch
+
     if constraint and constraint.max_new_tokens != max_new_tokens:
         length = constraint.max_new_tokens
         raise ValueError(f"the constraint is for answers of {length} tokens, not of {max_new_tokens}")
     text = vlm.processor.apply_chat_template(with_photo(prompt), tokenize=False, add_generation_prompt=True)
-    cramped = 0
-    for start in tqdm(range(0, len(photos), batch_size), desc="Answers", unit="batch"):
-        batch = [load() for load in photos[start : start + batch_size]]
-        mask = constraint.processor() if constraint else None
-        yield from _answer_batch(vlm, text, batch, max_new_tokens, mask)
-        cramped += len(mask.cramped) if mask else 0
-    if cramped:
-        logger.warning(
-            "%d of %d answers are shorter than the model would have them: there is room for %d tokens",
-            cramped,
-            len(photos),
-            max_new_tokens,
-        )
-
-
-def _answer_batch(vlm: Vlm, text: str, photos: list[Image], max_new_tokens: int, mask: Any) -> list[Answer]:
-    import torch
-
+    mask = constraint.processor() if constraint else None
     inputs = vlm.processor(
         text=[text] * len(photos),
         images=[[photo] for photo in photos],
@@ -101,6 +100,9 @@ def _answer_batch(vlm: Vlm, text: str, photos: list[Image], max_new_tokens: int,
             suppress_tokens=list(vlm.barred_ids),
             logits_processor=[recorder, *([mask] if mask else [])],
         )
+    if mask and mask.cramped:
+        said = "%d of %d answers are shorter than the model would have them: there is room for %d tokens"
+        logger.warning(said, len(mask.cramped), len(photos), max_new_tokens)
     recorder.see(sequences)
     tokens = sequences[:, recorder.prompt_length :].tolist()
     chosen = torch.stack(recorder.chosen, dim=1).tolist()
@@ -134,8 +136,19 @@ def _answer(vlm: Vlm, tokens: list[int], log_probabilities: list[float], ends: s
         [[token] for token in tokens[:length]], clean_up_tokenization_spaces=False
     )
     text = vlm.processor.tokenizer.decode(tokens[:length], clean_up_tokenization_spaces=False)
-    scores = tuple(_span_score(pieces, log_probabilities, spans) for spans in confidence_spans(text))
+    scores = object_scores(text, pieces, log_probabilities)
     return Answer(text, min(length + 1, len(tokens)), length < len(tokens), scores)
+
+
+def object_scores(text: str, pieces: list[str], log_probabilities: list[float]) -> tuple[float, ...]:
+    """For each object of the report in `text` the mean log-probability of its label and box tokens.
+
+    Args:
+        text: an answer.
+        pieces: its tokens, decoded one by one; more may follow.
+        log_probabilities: of the tokens.
+    """
+    return tuple(_span_score(pieces, log_probabilities, spans) for spans in confidence_spans(text))
 
 
 def _span_score(pieces: list[str], log_probabilities: list[float], spans: list[tuple[int, int]]) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lng_kedro.geometry import Frame
 from lng_kedro.vlm.backend import Backend, choose_backend, device_of
+from lng_kedro.vlm.fits import check_fits
 from lng_kedro.vlm.spec import LoraParams, ModelSpec, VlmParams
 
 logger = logging.getLogger(__name__)
@@ -73,24 +74,46 @@ def load_vlm(
         else:
             max_length = None
             model, processor = _load_transformers(spec, adapter, new_adapter, trainable, seed)
-        spec.traits.prepare(model, processor, *spec.pixels)
-        _prepare_text(spec, processor)
+        _prepare(spec, model, processor)
     except ValueError as error:
-        raise ValueError(f"Model '{params.model}' (conf/base/parameters/models.yml): {error}") from error
-    bare = model.get_base_model() if adapter or new_adapter else model
-    bare.generation_config = _generation_config(spec, processor.tokenizer)
-    # As trainers do, which warn where there is a difference.
-    for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
-        setattr(bare.config, token, getattr(processor.tokenizer, token))
-    known = processor.tokenizer.get_vocab()
+        raise _wrong_entry(params, error) from error
     return Vlm(
         model=model,
         processor=processor,
         frame=params.spoken_frame(processor),
-        barred_ids=tuple(known[t] for t in spec.traits.barred_tokens if t in known),
+        barred_ids=_barred_ids(spec, processor),
         backend=backend,
         max_length=max_length,
     )
+
+
+def load_to_merge(params: VlmParams, adapter: Path) -> Vlm:
+    """The model in use with an adapter, in the computer's memory and in the numbers of its checkpoint.
+
+    Whatever bits and device it is trained with: an adapter that was trained on 4 bits is merged into what
+    they were made of.
+
+    Raises:
+        ValueError: the checkpoint is not what its entry says.
+    """
+    _forget_others()
+    spec = params.spec.model_copy(update={"precision": "16bit", "device": "cpu", "backend": "transformers"})
+    try:
+        model, processor = _load_transformers(spec, adapter, None, False, 0, dtype="auto")
+        _prepare(spec, model, processor)
+    except ValueError as error:
+        raise _wrong_entry(params, error) from error
+    frame = params.spoken_frame(processor)
+    return Vlm(model, processor, frame, _barred_ids(spec, processor), backend="transformers")
+
+
+def _wrong_entry(params: VlmParams, error: ValueError) -> ValueError:
+    return ValueError(f"Model '{params.model}' (conf/base/parameters/models.yml): {error}")
+
+
+def _barred_ids(spec: ModelSpec, processor: Any) -> tuple[int, ...]:
+    known = processor.tokenizer.get_vocab()
+    return tuple(known[token] for token in spec.traits.barred_tokens if token in known)
 
 
 def _forget_others() -> None:
@@ -100,6 +123,17 @@ def _forget_others() -> None:
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+def _prepare(spec: ModelSpec, model: Any, processor: Any) -> None:
+    """What is seen of a photo, and how a conversation starts and ends, in model and processor alike."""
+    spec.traits.prepare(model, processor, *spec.pixels)
+    _prepare_text(spec, processor)
+    bare = model.get_base_model() if hasattr(model, "get_base_model") else model
+    bare.generation_config = _generation_config(spec, processor.tokenizer)
+    # As trainers do, which warn where there is a difference.
+    for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        setattr(bare.config, token, getattr(processor.tokenizer, token))
 
 
 def _prepare_text(spec: ModelSpec, processor: Any) -> None:
@@ -137,13 +171,19 @@ def _generation_config(spec: ModelSpec, tokenizer: Any) -> Any:
 
 
 def _load_transformers(
-    spec: ModelSpec, adapter: Path | None, new_adapter: LoraParams | None, trainable: bool, seed: int
+    spec: ModelSpec,
+    adapter: Path | None,
+    new_adapter: LoraParams | None,
+    trainable: bool,
+    seed: int,
+    dtype: Any = None,
 ) -> tuple[Any, Any]:
     import torch
-    from peft import PeftModel
     from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
 
-    options: dict[str, Any] = {"dtype": torch.float32 if spec.precision == "32bit" else torch.bfloat16}
+    of_precision = torch.float32 if spec.precision == "32bit" else torch.bfloat16
+    # A pickle in a folder of weights is not opened.
+    options: dict[str, Any] = {"dtype": dtype or of_precision, "use_safetensors": True}
     if spec.precision == "4bit":
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
@@ -157,6 +197,9 @@ def _load_transformers(
         spec.checkpoint, revision=spec.revision, device_map={"": device_of(spec)}, **options
     )
     if adapter is not None:
+        from peft import PeftModel
+
+        check_fits(adapter, model)
         model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
     elif new_adapter is not None:
         torch.manual_seed(seed)

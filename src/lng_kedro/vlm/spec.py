@@ -13,6 +13,22 @@ LANGUAGE_ATTENTION = r".*language_model.*\.self_attn\.(q|k|v|o)_proj"
 """Attention layers of the language model, in all families; their plain names also hit some vision towers."""
 
 
+class License(Params):
+    """Under which terms a checkpoint, and what is made of it, may be used.
+
+    Attributes:
+        id: as Hugging Face knows it; ``other`` needs name and link.
+        terms: in words.
+        name: where Hugging Face does not know it.
+        link: to its text.
+    """
+
+    id: str
+    terms: str
+    name: str | None = None
+    link: str | None = None
+
+
 class ModelSpec(Params):
     """One checkpoint and how it is loaded.
 
@@ -31,6 +47,7 @@ class ModelSpec(Params):
         backend: auto takes Unsloth where a GPU and the package are.
         device: where it runs.
         architecture: what the checkpoint's config.json says of its size, for predictions without it.
+        license: of the checkpoint, for the model card; None where nobody has said it.
     """
 
     family: str
@@ -45,6 +62,7 @@ class ModelSpec(Params):
     backend: Literal["auto", "unsloth", "transformers"]
     device: Literal["cuda", "cpu"]
     architecture: dict[str, Any] | None = None
+    license: License | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -108,9 +126,13 @@ class VlmParams(Params):
         """The model in use."""
         return self.models[self.model]
 
+    def alone(self) -> "VlmParams":
+        """The model in use without the others."""
+        return self.model_copy(update={"models": {self.model: self.spec}})
+
     def fingerprint(self) -> str:
         """All that trained weights depend on."""
-        how = {"per_device_batch", "backend", "device", "architecture"}
+        how = {"per_device_batch", "backend", "device", "architecture", "license"}
         # Of a folder also whether its weights were made anew.
         weights = sorted(Path(self.spec.checkpoint).glob("*.safetensors"))
         files = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in weights]

@@ -11,6 +11,7 @@ from typing import Any
 
 from lng_kedro.processes import rank
 from lng_kedro.vlm.backend import device_of
+from lng_kedro.vlm.fits import check_fits
 from lng_kedro.vlm.spec import LoraParams, ModelSpec
 
 if "unsloth" not in sys.modules and (early := {"transformers", "peft", "trl"} & sys.modules.keys()):
@@ -52,6 +53,7 @@ def load_unsloth(
         device_map={"": device_of(spec)},
     )
     if adapter is not None:
+        check_fits(adapter, model)
         # Given the adapter's folder, Unsloth would load the base without its revision.
         model = PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
         if trainable:

@@ -1,0 +1,70 @@
+"""What people made of inspection reports."""
+
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+
+from kedro.io import AbstractDataset, DatasetError
+
+from lng_kedro.inspection.corrections import Corrections
+from lng_kedro.inspection.review import corrections, fetch
+from lng_kedro.inspection.studio import StudioError, StudioFolder, running
+
+
+class CorrectionsDataset(AbstractDataset[NoReturn, Corrections]):
+    """Tasks of the Label Studio that `make review` starts, or of a file that another one exported; read only.
+
+    Example:
+        >>> CorrectionsDataset(
+        ...     filepath="data/01_raw/label_studio", command=".venv/label-studio/bin/label-studio"
+        ... ).load()
+
+    Args:
+        filepath: the server's folder.
+        command: Label Studio's, in its virtual environment.
+        export: a JSON export to read instead; the photos are those of the server's folder all the same.
+        metadata: for kedro-viz.
+    """
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        command: str,
+        export: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self.folder = StudioFolder(Path(filepath))
+        self.command = Path(command)
+        self._export = None if export is None else Path(export)
+        self.metadata = metadata
+
+    def load(self) -> Corrections:
+        """Starts the server, half a minute or less, and asks it; one that is running already may run on."""
+        if not self._exists():
+            raise DatasetError(self.missing)
+        if self._export:
+            return corrections(json.loads(self._export.read_text(encoding="utf-8")), self.folder)
+        try:
+            with running(self.folder, self.command) as studio:
+                return fetch(studio, self.folder)
+        except StudioError as error:
+            raise DatasetError(str(error)) from error
+
+    def save(self, data: NoReturn) -> None:  # noqa: ARG002
+        """Refused: people write corrections."""
+        raise DatasetError("Corrections are made by people, in Label Studio.")
+
+    @property
+    def missing(self) -> str:
+        """What to do if nothing was reviewed yet."""
+        if self._export and not self._export.is_file():
+            return f"There is no export of Label Studio at {self._export}."
+        return f"Nothing was reviewed in {self.folder.root} yet: run `make review` first."
+
+    def _exists(self) -> bool:
+        reviewed = (self.folder.root / "taxonomy.json").is_file()
+        return reviewed and (self._export is None or self._export.is_file())
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self.folder.root), "export": str(self._export)}

@@ -1,0 +1,160 @@
+"""What is made of all reports: a table of findings, a table of errors, COCO's form, and a summary."""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from lng_kedro.inspection.record import PhotoReport
+from lng_kedro.inspection.run import Counts
+from lng_kedro.taxonomy import BBOX, LABEL, Taxonomy
+
+SIDES = ("x_min", "y_min", "x_max", "y_max")
+
+NOT_TRUE = "not_schema_true"
+"""Reason beside those of errors: the model wrote what no report may say, or was cut off."""
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""With these a spreadsheet takes a text for a formula (OWASP, CSV injection)."""
+
+
+def findings_csv(reports: Iterable[PhotoReport], taxonomy: Taxonomy) -> str:
+    """One row a finding: photo, number, label, box in pixels of the upright photo, score, fields.
+
+    A text that a spreadsheet would take for a formula has an apostrophe before it.
+
+    Args:
+        reports: of all photos.
+        taxonomy: gives the fields.
+    """
+    header = ("photo", "number", LABEL, *SIDES, "score", *taxonomy.field_names)
+    rows = (
+        (
+            report.photo,
+            number,
+            found[LABEL],
+            *(found[BBOX] or [None] * 4),
+            found["score"],
+            *(found.get(name) for name in taxonomy.field_names),
+        )
+        for report in reports
+        for number, found in enumerate(report.findings, 1)
+    )
+    return _csv(header, rows)
+
+
+def errors_csv(reports: Iterable[PhotoReport]) -> str:
+    """One row a photo that has no report, or one that is not to be trusted: photo, reason, detail."""
+    return _csv(
+        ("photo", "reason", "detail"), ((r.photo, *problem) for r in reports if (problem := _problem(r)))
+    )
+
+
+def reports_coco(reports: Iterable[PhotoReport], taxonomy: Taxonomy) -> dict[str, Any]:
+    """COCO's form: photos that were looked at, in their upright size, and findings with a label and a box.
+
+    A category is the AI-Hub id of the label's defect, as in `coco`; fields are attributes.
+
+    Args:
+        reports: of all photos.
+        taxonomy: labels, their ids, and fields.
+    """
+    ids = {label.name: label.defective_id for label in taxonomy.labels}
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for report in reports:
+        if report.error:
+            continue
+        images.append(
+            {"id": len(images) + 1, "file_name": report.photo, "width": report.width, "height": report.height}
+        )
+        for found in report.findings:
+            if found[BBOX] and found[LABEL] in ids:
+                place = {
+                    "id": len(annotations) + 1,
+                    "image_id": len(images),
+                    "category_id": ids[found[LABEL]],
+                }
+                annotations.append(place | _annotation(found))
+    categories = [{"id": number, "name": name} for name, number in ids.items()]
+    return {"images": images, "categories": categories, "annotations": annotations}
+
+
+def summary(reports: Iterable[PhotoReport], counts: Counts) -> dict[str, Any]:
+    """How many there are of what.
+
+    Args:
+        reports: of all photos.
+        counts: what this command did.
+
+    Returns:
+        ``photos`` (all, with findings, without, and errors), ``errors`` by reason, ``findings`` by label,
+        ``this_command``, and ``made_by``: each maker with its number of photos.
+    """
+    kinds: Counter[str] = Counter()
+    errors: Counter[str] = Counter()
+    labels: Counter[str] = Counter()
+    makers: Counter[str] = Counter()
+    for report in reports:
+        problem = _problem(report)
+        kinds["errors" if problem else "with_findings" if report.findings else "without_findings"] += 1
+        errors.update([problem[0]] if problem else [])
+        labels.update(str(found[LABEL]) for found in report.findings)
+        makers[report.made_by.model_dump_json()] += 1
+    photos = {kind: kinds[kind] for kind in ("with_findings", "without_findings", "errors")}
+    command = {"photos": counts.found, "new": counts.new, "not_found_any_more": counts.gone}
+    return {
+        "photos": {"all": kinds.total(), **photos},
+        "errors": dict(errors.most_common()),
+        "findings": {"all": labels.total(), **dict(labels.most_common())},
+        "this_command": command,
+        "made_by": [{"photos": number, **json.loads(maker)} for maker, number in makers.most_common()],
+    }
+
+
+def told(summary: Mapping[str, Any]) -> str:
+    """A summary in a sentence or two."""
+    photos, command = summary["photos"], summary["this_command"]
+    said = (
+        f"{photos['all']} photos: {summary['findings']['all']} findings on {photos['with_findings']}, "
+        f"none on {photos['without_findings']}, {photos['errors']} errors. "
+        f"New in this command: {command['new']}."
+    )
+    if gone := command["not_found_any_more"]:
+        said += f" Reports of {gone} photos that were not found this time stay."
+    return said
+
+
+def _problem(report: PhotoReport) -> tuple[str, str] | None:
+    if report.error:
+        return report.error["reason"], report.error["detail"]
+    if not report.schema_true:
+        return NOT_TRUE, "the report has what the schema forbids" if report.finished else "it was cut off"
+    return None
+
+
+def _annotation(found: Mapping[str, Any]) -> dict[str, Any]:
+    x_min, y_min, x_max, y_max = found[BBOX]
+    width, height = round(x_max - x_min, 2), round(y_max - y_min, 2)
+    return {
+        "bbox": [x_min, y_min, width, height],
+        "area": round(width * height, 2),
+        "iscrowd": 0,
+        "score": found["score"],
+        "attributes": {name: value for name, value in found.items() if name not in (LABEL, BBOX, "score")},
+    }
+
+
+def _csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(header)
+    writer.writerows(map(_harmless, rows))
+    return buffer.getvalue()
+
+
+def _harmless(row: Iterable[Any]) -> Iterator[Any]:
+    for cell in row:
+        yield f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
