@@ -34,6 +34,7 @@ from lng_kedro.training.memory import CONTEXT, GIB, estimate_lengths, predict
 MODELS = ["qwen2_5_vl_7b", "gemma_3_4b", "llava_1_6_mistral_7b", "qwen2_5_vl_3b"]
 RUNS = [f"{model}/{stage}/auto" for model in MODELS for stage in ("grpo", "sft")]
 RUNS += [f"qwen2_5_vl_3b/{stage}/{b}/alone" for stage in ("sft", "grpo") for b in ("auto", "transformers")]
+RUNS += ["qwen2_5_vl_3b/ask/transformers/alone"]
 
 
 def main() -> None:

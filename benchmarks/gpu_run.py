@@ -1,4 +1,4 @@
-"""A part of gpu.py, in a process of its own: it makes a model, or trains one for a few steps."""
+"""A part of gpu.py, in a process of its own: it makes a model, trains one for a few steps, or asks it."""
 
 import faulthandler
 import fcntl
@@ -30,8 +30,10 @@ ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf/base/parameters"
 TAXONOMY = load_taxonomy(CONF / "taxonomy.yml")
 STEPS = {"sft": 3, "grpo": 2}
-SECONDS = {"sft": 180, "grpo": 270}
+SECONDS = {"sft": 180, "grpo": 420, "ask": 240}
 """Most that a run may take, from when it has the GPU."""
+ASKED = 600
+"""Tokens of an answer at most."""
 CARD = 23.6 * GIB
 """What a card of 24 GB has."""
 IDS = {
@@ -54,7 +56,11 @@ def main(name: str, work: str, result: str, held: bool, tiny: bool) -> None:
     model, stage, *how = name.split("/")
     try:
         given = Path(work), tiny
-        found = make(model, *given) if stage == "make" else train(model, stage, how, held, *given)
+        found = (
+            make(model, *given)
+            if stage == "make"
+            else (ask if stage == "ask" else train)(model, stage, how, held, *given)
+        )
     except Exception:
         found = {"error": traceback.format_exc()[-1500:]}
         traceback.print_exc()
@@ -215,6 +221,36 @@ def train(model: str, stage: str, how: list[str], held: bool, work: Path, tiny: 
         answered = clock.logs[-1]["completions/mean_length"] * params.samples_per_step
         found |= {"generation": generation[-1], "generation_rate": answered / generation[-1]}
     return found
+
+
+def ask(model: str, stage: str, how: list[str], held: bool, work: Path, tiny: bool) -> dict:
+    """Seconds of a batch of answers, free and constrained to reports, and how many are reports."""
+    from lng_kedro.vlm.constraint import compile_constraint
+    from lng_kedro.vlm.dialogue import Dialogue
+    from lng_kedro.vlm.generate import answer_batch
+    from lng_kedro.vlm.load import load_vlm
+
+    spec, _ = parameters(model, "sft", tiny, how[0], work)
+    with (work / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        faulthandler.dump_traceback_later(SECONDS[stage], exit=True)
+        if held and spec.spec.device == "cuda":
+            hold()
+        vlm = load_vlm(spec, work / f"{model}-adapter")
+        dialogue = Dialogue(taxonomy=TAXONOMY, frame=vlm.frame, reasoning=False)
+        photos = [PhotoFolder(work / "photos").load(name) for name in PHOTOS[:8]]
+        begun = now()
+        constraint, found = compile_constraint(vlm, dialogue, ASKED), {}
+        found["compiled"] = now() - begun
+        for kind, mask in (("free", None), ("constrained", constraint)) * 2:  # the first time is slower
+            begun = now()
+            answers = answer_batch(vlm, dialogue.prompt, photos, ASKED, mask)
+            steps = max(answer.n_tokens for answer in answers)
+            found[kind] = (now() - begun) / steps
+            found[f"{kind}_true"] = sum(dialogue.read(a.text)[0].schema_true for a in answers)
+            found[f"{kind}_steps"] = steps
+        faulthandler.cancel_dump_traceback_later()
+    return found | {"ratio": found["constrained"] / found["free"], "answers": len(photos)}
 
 
 def hold() -> None:
