@@ -1,4 +1,4 @@
-"""What docs/data.md says is what the code does."""
+"""What the documentation says is what the code does."""
 
 import json
 import re
@@ -24,6 +24,7 @@ from tests.raw import ENGLISH, annotation, encoded, label, write
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs/data.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+INSPECTION = (ROOT / "docs/inspection.md").read_text(encoding="utf-8")
 COLUMNS = {
     column
     for schema in (schemas.Manifest, schemas.Draw, schemas.Split, schemas.Quarantine)
@@ -65,7 +66,7 @@ def test_every_part_that_can_be_run_again_is_named():
     assert set(re.findall(r"--tags (\w+(?:,\w+)+)$", TEXT, re.MULTILINE)[0].split(",")) == tags - {"ingest"}
 
 
-@pytest.mark.parametrize("option", sorted({*re.findall(r"--params ([^\s`]+)", TEXT + README)}))
+@pytest.mark.parametrize("option", sorted({*re.findall(r"--params ([^\s`]+)", TEXT + README + INSPECTION)}))
 def test_every_option_that_is_shown_is_taken(option):
     assert wrong_with(option) == []
 
