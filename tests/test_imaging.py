@@ -122,17 +122,26 @@ def test_a_photo_is_shown_upright_and_small(form: str) -> None:
     image.getexif()[ExifTags.Base.Orientation] = 6
     content = encoded(image, form, exif=image.getexif())
     assert photo_header(content) == PhotoHeader(form, 640, 360, 6)
-    small = opened(upright_jpeg(content, 320, 95))
+    small = opened(upright_jpeg(content, 320, 95, 640 * 360))
     assert small.size == (180, 320)
     colors = [small.getpixel(place) for place in ((45, 80), (135, 80), (45, 240), (135, 240))]
     assert np.allclose(colors, (GREEN, RED, WHITE, BLUE), atol=12)
-    assert opened(upright_jpeg(content, 1000, 95)).size == (360, 640)  # never larger than it is
+    assert opened(upright_jpeg(content, 1000, 95, 640 * 360)).size == (360, 640)  # never larger than it is
+
+
+def test_a_photo_of_too_many_pixels_is_not_decoded_to_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encoded(quarters(64, 64), "PNG")
+    assert opened(upright_jpeg(content, 320, 95, 64 * 64)).size == (64, 64)
+    monkeypatch.setattr(Image.Image, "load", None)
+    with pytest.raises(Rejected, match="64 x 64 pixels; max_pixels is 4095") as found:
+        upright_jpeg(content, 320, 95, 64 * 64 - 1)
+    assert found.value.reason == "too_large"
 
 
 @pytest.mark.parametrize("content", [b"", b"GIF89a", encoded(quarters(64, 64))[:200]])
 def test_what_is_no_photo_is_not_shown(content: bytes) -> None:
     with pytest.raises(Rejected, match="unreadable"):
-        upright_jpeg(content, 320, 95)
+        upright_jpeg(content, 320, 95, 640 * 360)
 
 
 @pytest.mark.parametrize(

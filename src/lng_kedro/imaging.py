@@ -98,8 +98,7 @@ def process_photo(photo: bytes, size: int, quality: int, max_pixels: int) -> Pro
     try:
         with _opened(photo) as image:
             width, height = image.size
-            if width * height > max_pixels:
-                raise Rejected("too_large", f"{width} x {height} pixels; max_pixels is {max_pixels}")
+            _check_pixels(image, max_pixels)
             orientation = _orientation(image)
             square = squeezed(image, size)
             if _ran_out(photo, image, size):
@@ -131,23 +130,27 @@ def photo_header(photo: bytes) -> PhotoHeader:
         raise Rejected("unreadable", f"none of {', '.join(FORMS)}") from error
 
 
-def upright_jpeg(photo: bytes, side: int, quality: int) -> bytes:
+def upright_jpeg(photo: bytes, side: int, quality: int, max_pixels: int) -> bytes:
     """A photo, upright and scaled down to `side` pixels or less on its longer side, as a JPEG.
 
     Args:
         photo: an encoded photo of any size, which was found to be readable.
         side: pixels.
         quality: of the JPEG, 1 to 95.
+        max_pixels: of the photo; one with more is rejected before it is decoded.
 
     Raises:
-        Rejected: `unreadable`.
+        Rejected: `unreadable` or `too_large`.
     """
     try:
         with _opened(photo) as image:
+            _check_pixels(image, max_pixels)
             turn = _TURN.get(_orientation(image))
             _load(image, side)
             small = _rgb(image)
             small.thumbnail((side, side), Resampling.HAMMING)
+    except Rejected:
+        raise
     except Exception as error:  # as in process_photo
         raise Rejected("unreadable", f"{type(error).__name__}: {error}") from error
     buffer = io.BytesIO()
@@ -177,6 +180,12 @@ def _opened(photo: bytes) -> Iterator[Image.Image]:
             Image.MAX_IMAGE_PIXELS = limit
     with image:
         yield image
+
+
+def _check_pixels(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise Rejected("too_large", f"{width} x {height} pixels; max_pixels is {max_pixels}")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -269,7 +269,7 @@ def test_nothing_but_its_own_script_may_run(browser, url):
 
 
 def test_a_page_that_is_full_says_what_it_leaves_out(visit, write):
-    size = len(upright_jpeg(PHOTOS["boxed.jpg"], 640, 72)) * 4 / 3
+    size = len(upright_jpeg(PHOTOS["boxed.jpg"], 640, 72, 640 * 480)) * 4 / 3
     path = write("small", mib=12 * size / 2**20)
     page = visit(path.as_uri())
     shown = len(listed(page))

@@ -103,9 +103,11 @@ def _shown(report: PhotoReport) -> dict[str, Any]:
 
 
 def _thumbnail(report: PhotoReport, read_photo: ReadPhoto) -> str:
-    if report.width is None:
+    if not report.width or not report.height:
         return ""
     try:
-        return base64.b64encode(upright_jpeg(read_photo(report.photo), SIDE, QUALITY)).decode()
+        photo = read_photo(report.photo)
+        jpeg = upright_jpeg(photo, SIDE, QUALITY, max_pixels=report.width * report.height)
+        return base64.b64encode(jpeg).decode()
     except (Rejected, OSError):
         return ""
