@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -51,8 +51,23 @@ def write_whole(path: Path, pieces: Iterable[str], encoding: str = "utf-8") -> N
         pieces: of its text, one after the other.
         encoding: of the file.
     """
+
+    def write(unfinished: Path) -> None:
+        with unfinished.open("w", encoding=encoding, newline="") as file:
+            file.writelines(pieces)
+
+    make_whole(path, write)
+
+
+def make_whole(path: Path, make: Callable[[Path], object]) -> None:
+    """Makes a file, or a link, that is there whole or, until then, as it was before.
+
+    Args:
+        path: of the file; its folder is made. Its name may be as long as a file system allows.
+        make: makes it at another path, in the same folder, where nothing is.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{sha256(path.name.encode()).hexdigest()[:32]}.part")
-    with unfinished.open("w", encoding=encoding, newline="") as file:
-        file.writelines(pieces)
+    unfinished.unlink(missing_ok=True)
+    make(unfinished)
     unfinished.replace(path)

@@ -2,21 +2,27 @@
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kedro.io import DatasetError
 
 from lng_kedro.aihub.folder import AIHubFolder
 from lng_kedro.aihub.labels import LabelReader
+from lng_kedro.datasets.label_studio import CorrectionsDataset
 from lng_kedro.geometry import upright_box, upright_size
 from lng_kedro.imaging import photo_header
-from lng_kedro.inspection.corrections import Corrections, LabelFile, corrected_photos
+from lng_kedro.inspection.corrections import Corrections, LabelFile, corrected_photos, read_tasks
 from lng_kedro.inspection.label_folder import LabelFolder
 from lng_kedro.inspection.label_studio import labelling_config, review_task, review_taxonomy
 from lng_kedro.pipelines.reviewed.nodes import take_corrections
 from lng_kedro.quarantine import Rejected
+from lng_kedro.taxonomy import Taxonomy
 from tests.inspection.reports import FIELDS, finding, report, turned
 from tests.raw import scene
 
@@ -54,13 +60,17 @@ def annotation(result, at="2026-11-26T10:00:00Z", number=1, **other):
 
 
 def task(*annotations, number=7, digest=DIGEST):
-    data = {"photo": "line 3/a.jpg", "sha256": digest}
+    data = {"photo": "line 3/a.jpg", "sha256": digest, "taxonomy": "known"}
     return {"id": number, "data": data, "annotations": list(annotations), "drafts": []}
+
+
+def corrected(taxonomy, originals, *tasks):
+    return Corrections(tasks, originals, {"known": review_taxonomy(taxonomy)})
 
 
 def outcome(taxonomy, originals, *tasks):
     """What became of the one photo of some tasks."""
-    (found,) = corrected_photos(Corrections(tasks, originals, review_taxonomy(taxonomy)))
+    (found,) = corrected_photos(corrected(taxonomy, originals, *tasks), {}.get)
     return found.outcome
 
 
@@ -169,7 +179,7 @@ def test_a_task_that_names_no_photo_reads_no_file(digest, taxonomy, originals):
 
 
 def test_untouched_tasks_change_nothing(taxonomy, originals):
-    assert list(corrected_photos(Corrections([task()], originals, taxonomy))) == []
+    assert list(corrected_photos(corrected(taxonomy, originals, task()), {}.get)) == []
 
 
 def test_a_correction_taken_back_takes_its_label_away(taxonomy, originals, tmp_path):
@@ -177,22 +187,107 @@ def test_a_correction_taken_back_takes_its_label_away(taxonomy, originals, tmp_p
     (tmp_path / "reviewed").mkdir()
     other = tmp_path / "reviewed" / f"2102_14_{'0' * 32}.json"
     other.write_text("{}")
-    corrections = Corrections([task(annotation(region()))], originals, taxonomy)
+    corrections = corrected(taxonomy, originals, task(annotation(region())))
     assert len(take_corrections(corrections, folder)) == 0
     names = {f"2102_14_{DIGEST[:32]}.jpg", f"2102_14_{DIGEST[:32]}.json"}
     assert {p.name for p in folder.root.iterdir()} == names | {other.name}
     back = annotation([], was_cancelled=True)
-    quarantine = take_corrections(Corrections([task(back)], originals, taxonomy), folder)
+    quarantine = take_corrections(corrected(taxonomy, originals, task(back)), folder)
     assert quarantine.to_dict("records") == [
         {"file": "line 3/a.jpg", "reason": "skipped", "detail": "task 7: nobody has submitted it"}
     ]
     assert [p.name for p in folder.root.iterdir()] == [other.name]
 
 
-def test_a_folder_in_which_a_command_was_killed_is_mended(tmp_path):
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.root.iterdir()}
+
+
+def test_a_correction_outlives_its_original_and_may_be_changed_then(taxonomy, originals, tmp_path):
+    folder = AIHubFolder(tmp_path / "reviewed")
+    first, later = annotation(region()), annotation(region(label="scratch"), "2026-11-27T10:00:00Z")
+    take_corrections(corrected(taxonomy, originals, task(first)), folder)
+    before = files_of(folder)
+    (originals / DIGEST).unlink()
+    assert take_corrections(corrected(taxonomy, originals, task(first)), folder).empty
+    assert files_of(folder) == before
+    (originals / DIGEST).write_bytes(scene(2))  # another photo of that name
+    assert take_corrections(corrected(taxonomy, originals, task(later)), folder).empty
+    assert {n: b for n, b in files_of(folder).items() if n.endswith("jpg")} == {
+        f"2502_14_{DIGEST[:32]}.jpg": PHOTO
+    }
+
+
+def test_a_correction_that_cannot_be_read_any_more_keeps_its_label(taxonomy, originals, tmp_path):
+    folder = AIHubFolder(tmp_path / "reviewed")
+    known = corrected(taxonomy, originals, task(annotation(region())))
+    take_corrections(known, folder)
+    before = files_of(folder)
+    unknown = replace(known, taxonomies={"another": taxonomy})
+    assert list(take_corrections(unknown, folder)["reason"]) == ["annotation"]
+    assert files_of(folder) == before
+    # A person has changed it since into what no label can say.
+    changed = annotation(region(quality="Good"), "2026-11-27T10:00:00Z")
+    quarantine = take_corrections(corrected(taxonomy, originals, task(changed)), folder)
+    assert list(quarantine["reason"]) == ["contradiction"] and files_of(folder) == {}
+
+
+def test_each_correction_is_read_by_the_taxonomy_it_was_made_with(taxonomy, originals):
+    fewer = Taxonomy(**taxonomy.model_dump() | {"fields": dict(list(taxonomy.fields.items())[1:])})
+    lacks = next(iter(taxonomy.field_names))
+    old = [result for result in region() if result["from_name"] != lacks]
+    assert fewer.field_names == taxonomy.field_names[1:]
+    both = replace(corrected(taxonomy, originals), taxonomies={"known": taxonomy, "older": fewer})
+    for name, refused in (("known", True), ("older", False)):
+        done = task(annotation(old))
+        done["data"]["taxonomy"] = name
+        (found,) = corrected_photos(replace(both, tasks=[done]), {}.get)
+        assert isinstance(found.outcome, Rejected) == refused
+        assert refused or lacks not in found.outcome.label["annotations"][0]["attributes"]
+
+
+NO_VALUE = [{"id": "r", "from_name": "label", "type": "rectanglelabels", "value": None}]
+
+
+@pytest.mark.parametrize(
+    ("export", "where"),
+    [
+        (b"label,image", "the file"),
+        (b"{}", "the file"),
+        (b'["x"]', "0"),
+        (json.dumps([{"id": 7, "image": "a.jpg", "label": [], "annotation_id": 1}]).encode(), "0.data"),
+        (json.dumps([task(annotation(region())) | {"data": "x"}]).encode(), "0.data"),
+        (json.dumps([task({"id": 1, "result": []})]).encode(), "0.annotations.0.updated_at"),
+        (json.dumps([task(annotation(NO_VALUE))]).encode(), "0.annotations.0.result.0.value"),
+        (json.dumps([task(5)]).encode(), "0.annotations.0"),
+    ],
+    ids=["no JSON", "an object", "texts", "JSON-MIN", "no data", "no time", "no value", "a number"],
+)
+def test_another_export_is_refused_with_what_is_needed(export, where, tmp_path):
+    (tmp_path / "export.json").write_bytes(export)
+    (tmp_path / "taxonomies").mkdir()
+    (tmp_path / "taxonomies/known.json").write_text("{}")
+    dataset = CorrectionsDataset(filepath=str(tmp_path), command="none", export=str(tmp_path / "export.json"))
+    with pytest.raises(DatasetError, match=rf"export.json: {where}: .*export in the format JSON"):
+        dataset.load()
+
+
+def test_an_export_says_what_its_server_says(taxonomy, originals):
+    relation = {"type": "relation", "from_id": "r", "to_id": "s"}
+    valueless = {"id": "r", "from_name": "label", "type": "rectanglelabels"}
+    for found in (region(), [*region(), relation], [valueless]):
+        done = task(annotation(found))
+        (read,) = read_tasks(json.dumps([done]).encode())
+        assert str(outcome(taxonomy, originals, read)) == str(outcome(taxonomy, originals, done))
+
+
+def test_a_folder_in_which_a_command_was_killed_is_mended(tmp_path, monkeypatch):
     folder = LabelFolder(tmp_path)
     new = LabelFile(f"2102_14_{DIGEST[:32]}", ".jpg", PHOTO, {"images": []})
-    (tmp_path / f".{new.stem}.jpg.part").write_bytes(b"half")
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(Path, "replace", Mock(side_effect=KeyboardInterrupt))
+        folder.put(DIGEST, new)
+    assert len(list(tmp_path.iterdir())) == 1
     (tmp_path / f"{new.stem}.jpg").write_bytes(PHOTO[:100])
     (tmp_path / f"1101_14_{DIGEST[:32]}.json").write_text("{}")
     assert folder.put(DIGEST, new) and not folder.put(DIGEST, new)
@@ -221,7 +316,7 @@ def test_boxes_survive_the_way_through_label_studio(tmp_path_factory, orientatio
     width, height = upright_size(header.width, header.height, orientation)
     box = [*sorted((a * width, b * width)), *sorted((c * height, d * height))]
     corners = (box[0], box[2], box[1], box[3])
-    made = review_task(report("p", photo, finding("scratch", corners)), "photos/p.jpg", taxonomy)
+    made = review_task(report("p", photo, finding("scratch", corners)), "photos/p.jpg", taxonomy, "known")
     result = json.loads(json.dumps(made["predictions"][0]["result"]))
     if not result:  # a box without area is not drawn
         assert min(box[1] - box[0], box[3] - box[2]) < 1e-9 and "not drawn" in made["data"]["says"]
@@ -248,7 +343,7 @@ def test_the_configuration_offers_every_label_and_value(taxonomy):
 def test_predictions_are_cut_at_the_photo_and_doubts_are_said(taxonomy):
     beyond = finding("crack", (-10, -20, 500, 150), None)
     again = [finding("foam spray", (1, 2, 30, 40), 0.4), finding("foam spray", (50, 60, 70, 80), 0.3)]
-    made = review_task(report("a.jpg", PHOTO, beyond, *again), "photos/a.jpg", taxonomy)
+    made = review_task(report("a.jpg", PHOTO, beyond, *again), "photos/a.jpg", taxonomy, "known")
     result = made["predictions"][0]["result"]
     assert {k: result[0]["value"][k] for k in ("x", "y", "width", "height")} == {
         "x": 0,
@@ -261,4 +356,4 @@ def test_predictions_are_cut_at_the_photo_and_doubts_are_said(taxonomy):
     assert (whole["value"]["width"], whole["value"]["height"]) == (100, 100)
     assert made["data"]["says"].endswith("not drawn: foam spray at [50, 60, 70, 80]")
     failed = report("a.jpg", PHOTO, error={"reason": "engine", "detail": "timed out"})
-    assert "no report: engine, timed out" in review_task(failed, "x", taxonomy)["data"]["says"]
+    assert "no report: engine, timed out" in review_task(failed, "x", taxonomy, "known")["data"]["says"]

@@ -1,12 +1,11 @@
 """What people made of inspection reports."""
 
-import json
 from pathlib import Path
 from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
-from lng_kedro.inspection.corrections import Corrections
+from lng_kedro.inspection.corrections import Corrections, read_tasks
 from lng_kedro.inspection.review import corrections, fetch
 from lng_kedro.inspection.studio import StudioError, StudioFolder, running
 
@@ -44,7 +43,10 @@ class CorrectionsDataset(AbstractDataset[NoReturn, Corrections]):
         if not self._exists():
             raise DatasetError(self.missing)
         if self._export:
-            return corrections(json.loads(self._export.read_text(encoding="utf-8")), self.folder)
+            try:
+                return corrections(read_tasks(self._export.read_bytes()), self.folder)
+            except ValueError as error:
+                raise DatasetError(f"{self._export}: {error}") from error
         try:
             with running(self.folder, self.command) as studio:
                 return fetch(studio, self.folder)
@@ -63,7 +65,7 @@ class CorrectionsDataset(AbstractDataset[NoReturn, Corrections]):
         return f"Nothing was reviewed in {self.folder.root} yet: run `make review` first."
 
     def _exists(self) -> bool:
-        reviewed = (self.folder.root / "taxonomy.json").is_file()
+        reviewed = any(self.folder.taxonomies.glob("*.json"))
         return reviewed and (self._export is None or self._export.is_file())
 
     def _describe(self) -> dict[str, Any]:

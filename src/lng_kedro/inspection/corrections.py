@@ -6,11 +6,13 @@ What it cannot say is refused with a sentence; nothing is guessed.
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lng_kedro.geometry import stored_box, upright_size
 from lng_kedro.imaging import PhotoHeader, photo_header
@@ -37,12 +39,12 @@ class Corrections:
     Attributes:
         tasks: as Label Studio exports them.
         originals: folder of the photos, each named by its SHA-256.
-        taxonomy: what could be chosen from.
+        taxonomies: what could be chosen from, by the name that each task says.
     """
 
     tasks: Sequence[Task]
     originals: Path
-    taxonomy: Taxonomy
+    taxonomies: Mapping[str, Taxonomy]
 
 
 class LabelFile(NamedTuple):
@@ -68,11 +70,13 @@ class Corrected(NamedTuple):
         digest: SHA-256 of the photo; None where a task does not say it.
         photo: path of the photo, for people.
         outcome: its files, or why there are none.
+        time: when a person last changed what counts; None for a photo that was only skipped.
     """
 
     digest: str | None
     photo: str
     outcome: LabelFile | Rejected
+    time: str | None = None
 
 
 class _Finding(NamedTuple):
@@ -81,10 +85,14 @@ class _Finding(NamedTuple):
     values: dict[str, str]
 
 
-def corrected_photos(corrections: Corrections) -> Iterator[Corrected]:
+def corrected_photos(corrections: Corrections, copy_of: Callable[[str], bytes | None]) -> Iterator[Corrected]:
     """Every photo that somebody submitted or skipped, in the order of the tasks.
 
     Of several annotations of a photo, be they of several tasks, the one submitted last counts.
+
+    Args:
+        corrections: what people made of reports.
+        copy_of: a photo by its SHA-256, for one whose original is gone; None where there is no copy.
     """
     of_photo: defaultdict[str, list[tuple[Task, Task]]] = defaultdict(list)
     for task in corrections.tasks:
@@ -98,23 +106,75 @@ def corrected_photos(corrections: Corrections) -> Iterator[Corrected]:
     for digest, found in of_photo.items():
         submitted = [pair for pair in found if not pair[1].get("was_cancelled")]
         task, annotation = max(submitted or found, key=lambda pair: (pair[1]["updated_at"], pair[1]["id"]))
+        outcome: LabelFile | Rejected
         try:
             if not submitted:
                 raise Rejected("skipped", "nobody has submitted it")
-            yield Corrected(digest, _photo_of(task), _label_file(digest, task, annotation, corrections))
+            photo = _original(corrections.originals / digest, digest, copy_of)
+            outcome = _label_file(digest, photo, task, annotation, _taxonomy(task, corrections))
         except Rejected as problem:
-            detail = f"task {task['id']}: {problem.detail}"
-            yield Corrected(digest, _photo_of(task), Rejected(problem.reason, detail))
+            outcome = Rejected(problem.reason, f"task {task['id']}: {problem.detail}")
+        yield Corrected(digest, _photo_of(task), outcome, annotation["updated_at"] if submitted else None)
+
+
+def read_tasks(export: bytes) -> list[Task]:
+    """Tasks of a file that Label Studio exported.
+
+    Raises:
+        ValueError: it is not in the format JSON, which alone holds all that is needed.
+    """
+    try:
+        return [
+            task.model_dump(exclude_unset=True) for task in TypeAdapter(list[_Task]).validate_json(export)
+        ]
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise ValueError(
+            f"{place}: {first['msg']}. Needed is Label Studio's export in the format JSON"
+        ) from error
+
+
+class _Shape(BaseModel):
+    """What is read later without a look; more may be there."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class _Value(_Shape):
+    rotation: float = 0
+
+
+class _Result(_Shape):
+    value: _Value = _Value()
+    image_rotation: float = 0
+
+
+class _Annotation(_Shape):
+    id: int
+    updated_at: str
+    result: list[_Result] | None = None
+
+
+class _Task(_Shape):
+    id: int
+    data: dict[str, Any]
+    annotations: list[_Annotation]
+
+
+def _taxonomy(task: Task, corrections: Corrections) -> Taxonomy:
+    name = str(task["data"].get("taxonomy"))
+    if name not in corrections.taxonomies:
+        raise Rejected("annotation", f"its taxonomy is not known here: {name:.80}")
+    return corrections.taxonomies[name]
 
 
 def _photo_of(task: Task) -> str:
     return str(task.get("data", {}).get("photo", ""))
 
 
-def _label_file(digest: str, task: Task, annotation: Task, corrections: Corrections) -> LabelFile:
-    photo = _original(corrections.originals / digest, digest)
+def _label_file(digest: str, photo: bytes, task: Task, annotation: Task, taxonomy: Taxonomy) -> LabelFile:
     header = photo_header(photo)
-    taxonomy = corrections.taxonomy
     findings = _findings(annotation, upright_size(header.width, header.height, header.orientation), taxonomy)
     _check_boxless(findings, taxonomy)
     categories = [_category(f, taxonomy) for f in findings]
@@ -151,13 +211,16 @@ def _label_file(digest: str, task: Task, annotation: Task, corrections: Correcti
     return LabelFile(stem, suffix, photo, label)
 
 
-def _original(path: Path, digest: str) -> bytes:
+def _original(path: Path, digest: str, copy_of: Callable[[str], bytes | None]) -> bytes:
+    photo, problem = None, "its photo's file is another one now"
     try:
         photo = path.read_bytes()
     except OSError as error:
-        raise Rejected("label_without_photo", f"its photo cannot be read: {error.strerror}") from error
-    if sha256(photo).hexdigest() != digest:
-        raise Rejected("label_without_photo", "its photo's file is another one now")
+        problem = f"its photo cannot be read: {error.strerror}"
+    if photo is None or sha256(photo).hexdigest() != digest:
+        photo = copy_of(digest)
+    if photo is None:
+        raise Rejected("label_without_photo", problem)
     return photo
 
 
@@ -176,7 +239,7 @@ def _findings(annotation: Task, size: tuple[int, int], taxonomy: Taxonomy) -> li
         if kind == "rectanglelabels" and name == LABEL and region not in labels:
             labels[region] = result
         elif kind == "choices" and name in taxonomy.field_names and name not in values[region]:
-            values[region][name] = _one(result["value"].get("choices"), name, taxonomy)
+            values[region][name] = _one(result.get("value", {}).get("choices"), name, taxonomy)
         else:
             raise Rejected("annotation", f"what is this: {result!r:.120}")
     if adrift := values.keys() - labels.keys():
@@ -185,7 +248,7 @@ def _findings(annotation: Task, size: tuple[int, int], taxonomy: Taxonomy) -> li
 
 
 def _finding(result: Task, values: Mapping[str, str], size: tuple[int, int], taxonomy: Taxonomy) -> _Finding:
-    label = _one(result["value"].get("rectanglelabels"), LABEL, taxonomy)
+    label = _one(result.get("value", {}).get("rectanglelabels"), LABEL, taxonomy)
     missing = [name for name in taxonomy.field_names if name not in values]
     if missing:
         raise Rejected("missing_value", f"{label} lacks {', '.join(missing)}")
@@ -220,8 +283,8 @@ def _box(label: str, result: Task) -> Box:
         raise Rejected("box_degenerate", f"the box of {label} has no width or no height")
     if min(x, y) < -_ROUNDING or max(x + w, y + h) > 100 + _ROUNDING:
         raise Rejected("box_outside", f"the box of {label} reaches out of the photo: {sides} per cent")
-    left, top = max(x, 0.0), max(y, 0.0)
-    return (left, top, min(w, 100 - left), min(h, 100 - top))
+    (left, w), (top, h) = _inside(x, w, 100.0), _inside(y, h, 100.0)
+    return (left, top, w, h)
 
 
 def _check_boxless(findings: Sequence[_Finding], taxonomy: Taxonomy) -> None:

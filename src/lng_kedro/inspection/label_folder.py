@@ -2,8 +2,11 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
+from lng_kedro.files import make_whole
 from lng_kedro.inspection.corrections import NAME_DIGITS, LabelFile
 
 
@@ -27,7 +30,6 @@ class LabelFolder:
             digest: SHA-256 of the photo.
             files: the photo and its label; None for none.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
         wanted = {}
         if files:
             label = json.dumps(files.label, ensure_ascii=False, indent=1).encode()
@@ -36,12 +38,23 @@ class LabelFolder:
         for name, content in wanted.items():
             place = self.root / name
             if not (place.is_file() and place.read_bytes() == content):
-                unfinished = self.root / f".{name}.part"
-                unfinished.write_bytes(content)
-                unfinished.replace(place)
+                make_whole(place, partial(Path.write_bytes, data=content))
                 changed = True
-        for other in self.root.glob(f"[0-9]*_{digest[:NAME_DIGITS]}.*"):
+        for other in self._files(digest):
             if other.name not in wanted:
                 other.unlink()
                 changed = True
         return changed
+
+    def photo(self, digest: str) -> bytes | None:
+        """The photo of that SHA-256, if it lies there whole."""
+        contents = (file.read_bytes() for file in self._files(digest) if file.suffix != ".json")
+        return next((content for content in contents if sha256(content).hexdigest() == digest), None)
+
+    def is_of(self, digest: str, time: str) -> bool:
+        """Whether a label there was made of the correction of that time."""
+        labels = [file.read_text(encoding="utf-8") for file in self._files(digest) if file.suffix == ".json"]
+        return any(f'"reviewed_at": {json.dumps(time)}' in label for label in labels)
+
+    def _files(self, digest: str) -> list[Path]:
+        return list(self.root.glob(f"[0-9]*_{digest[:NAME_DIGITS]}.*"))

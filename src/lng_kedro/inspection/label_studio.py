@@ -48,13 +48,14 @@ def labelling_config(taxonomy: Taxonomy) -> str:
     return tostring(view, encoding="unicode")
 
 
-def review_task(report: PhotoReport, image: str, taxonomy: Taxonomy) -> dict[str, Any]:
+def review_task(report: PhotoReport, image: str, taxonomy: Taxonomy, name: str) -> dict[str, Any]:
     """A task, as Label Studio imports it: where its photo is, and the report as a prediction.
 
     Args:
         report: of a photo that could be read.
         image: path of the photo below Label Studio's document root.
         taxonomy: what the configuration was made of.
+        name: by which the taxonomy is found again.
     """
     results, lost, whole = [], [], set()
     for i, finding in enumerate(report.findings):
@@ -73,6 +74,7 @@ def review_task(report: PhotoReport, image: str, taxonomy: Taxonomy) -> dict[str
             "photo": report.photo,
             "sha256": report.sha256,
             "reported": report.time.isoformat(),
+            "taxonomy": name,
         },
         "predictions": [
             {

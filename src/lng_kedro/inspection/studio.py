@@ -62,6 +62,11 @@ class StudioFolder:
         return self.root / "originals"
 
     @property
+    def taxonomies(self) -> Path:
+        """What people could choose from in each project, by the digest in its title."""
+        return self.root / "taxonomies"
+
+    @property
     def served(self) -> Path:
         """All that the server can give away: one folder of photos in this one."""
         return self.root / "served"

@@ -14,7 +14,9 @@ logger = logging.getLogger(__name__)
 
 
 def take_corrections(corrections: Corrections, reviewed: AIHubFolder) -> pd.DataFrame:
-    """Writes a label file for every photo that somebody submitted; takes away those of photos since refused.
+    """Writes a label file for every photo that somebody submitted; takes away what was skipped or changed.
+
+    A label that was made of a correction as it still is stays, though it cannot be made again.
 
     Args:
         corrections: tasks of Label Studio.
@@ -26,10 +28,12 @@ def take_corrections(corrections: Corrections, reviewed: AIHubFolder) -> pd.Data
     folder = LabelFolder(reviewed.root)
     refused: list[dict[str, str]] = []
     done: Counter[str] = Counter()
-    for digest, photo, outcome in corrected_photos(corrections):
+    for digest, photo, outcome, time in corrected_photos(corrections, folder.photo):
         if isinstance(outcome, Rejected):
             refused.append(outcome.row(photo))
-            if digest:
+            if digest and time and folder.is_of(digest, time):
+                done["kept as before"] += 1
+            elif digest:
                 done["taken away"] += folder.put(digest, None)
         elif digest:
             changed = folder.put(digest, outcome)
