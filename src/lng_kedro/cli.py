@@ -57,12 +57,15 @@ def review(metadata: ProjectMetadata, env: str | None, params: dict[str, Any], p
     source, reports = catalog["corrections"], catalog.load("reports")
     if not reports.path.is_file():
         raise click.ClickException(f"No reports at {reports.path}: run `kedro run --pipelines inspection`.")
+    if not catalog.exists("reports_taxonomy"):
+        place = reports.path.parent
+        raise click.ClickException(f"The inspection in {place} was cut off: let it come to its end first.")
+    taxonomy = catalog.load("reports_taxonomy")
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job would ignore the first
         signal.signal(number, signal.default_int_handler)
     try:
         click.echo("Label Studio starts, the first time within a minute.")
         with running(source.folder, source.command, port) as studio:
-            taxonomy = catalog.load("reports_taxonomy")
             project, said = offer(studio, source.folder, reports, reports.photos, taxonomy)
             click.echo(f"{said}\nOpen {studio.url}/projects/{project}/data as {studio.login.user},")
             click.echo(f"password {studio.login.password}, and begin with 'Label All Tasks'.")
