@@ -2,9 +2,13 @@
 
 import io
 import struct
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -27,6 +31,30 @@ class Studio:
     def replace_untouched(self, project, tasks):
         self.tasks = tasks
         return len(tasks), 0
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from lng_kedro.inspection.studio import StudioFolder, running
+with running(StudioFolder(Path(sys.argv[1])), Path(sys.argv[1]) / "label-studio"):
+    pass
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with the one that started it")
+def test_the_server_ends_with_a_command_that_is_killed(tmp_path):
+    server = tmp_path / "label-studio"
+    server.write_text("#!/bin/sh\nexec sleep 600\n")
+    server.chmod(0o700)
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)]) as command:
+        process = psutil.Process(command.pid)
+        while not (started := [child for child in process.children() if child.name() == "sleep"]):
+            assert command.poll() is None
+            time.sleep(0.05)
+        command.kill()
+    gone, _ = psutil.wait_procs(started, timeout=30)
+    assert gone == started
 
 
 @pytest.fixture

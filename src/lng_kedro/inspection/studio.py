@@ -1,10 +1,13 @@
 """A Label Studio server for this project alone: on loopback, without telemetry."""
 
+import ctypes
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +26,7 @@ TITLE = "Inspection"
 """How titles of this project's projects begin."""
 
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SYSTEMROOT")
+_PR_SET_PDEATHSIG = 1
 _NOWHERE = "http://127.0.0.1:9"
 """A proxy that is none: whatever Label Studio would fetch from elsewhere fails at once."""
 
@@ -217,6 +221,7 @@ def running(folder: StudioFolder, command: Path, port: int | None = None) -> Ite
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=subprocess.STDOUT,
+            preexec_fn=_end_with_this_process if sys.platform == "linux" else None,
         )
     studio = Studio(f"http://{HOST}:{chosen}", login, process)
     try:
@@ -229,6 +234,11 @@ def running(folder: StudioFolder, command: Path, port: int | None = None) -> Ite
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _end_with_this_process() -> None:
+    """Called in the server's process: the kernel ends it where ours is killed and cannot."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _environment(folder: StudioFolder, login: Login) -> dict[str, str]:
