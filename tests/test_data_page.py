@@ -14,7 +14,7 @@ from PIL import Image
 from lng_kedro.data_page import DataPageParams, render_data_page
 from lng_kedro.data_summary import Tables
 from lng_kedro.imaging import PhotoFolder
-from lng_kedro.quarantine import REASONS
+from lng_kedro.quarantine import REASONS, Rejected
 
 SPLITS = ("sft", "grpo", "test")
 HOSTILE = '"></bdi><script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">'
@@ -345,6 +345,14 @@ def test_turned_photos_whose_boxes_may_be_turned_wrongly_are_counted(visit, writ
     tables, counts = make(taxonomy)
     page = visit(write("square", replace(tables, split=tables.split.assign(stored_width=500)), counts))
     assert "1 of the turned photos is as wide and high before as after" in page.inner_text("#sizes")
+
+
+def test_a_photo_is_counted_once_though_its_name_begins_as_a_formula_does(render, taxonomy):
+    tables, counts = make(taxonomy)
+    tables = replace(tables, manifest=tables.manifest.assign(photo="=line/" + tables.manifest["photo"]))
+    row = Rejected("truncated", "12 bytes are missing").row("=line/left.jpg")
+    rejected = replace(tables, photo_quarantine=pd.DataFrame([row]))
+    assert "11.1&#8239;% of 9</span>" in render(rejected, counts, 0)
 
 
 def test_a_photo_that_is_not_there_is_an_error(taxonomy, tmp_path):

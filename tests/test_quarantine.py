@@ -24,3 +24,9 @@ def test_a_name_survives_the_quarantines_file(name: str, shown: str) -> None:
     written = pd.DataFrame([row, row]).to_csv(index=False)
     read = Quarantine.validate(pd.read_csv(io.StringIO(written, newline="")))
     assert read.to_dict("records") == [row, row]
+
+
+@pytest.mark.parametrize("name", ['=HYPERLINK("http://x","y").jpg', "@line/a.jpg", "-1+1.jpg", "+a.jpg"])
+def test_no_cell_of_a_quarantine_is_a_formula(name: str) -> None:
+    row = Rejected("unreadable", name).row(name)
+    assert row == {"file": f"'{name}", "reason": "unreadable", "detail": f"'{name}"}

@@ -35,6 +35,9 @@ DETAIL = 240
 QUARANTINE_FILES = {"labels": "label_quarantine", "photos": "photo_quarantine"}
 """What was read -> the table of what could not be used."""
 
+_MARK = r"^'(?=[=+@-])"
+"""What a quarantine has before a file's name that begins as a formula does; the manifest has none."""
+
 BOTH = {"manifest": "manifest", "chosen": "chosen"}
 """What is counted side by side, with its name for people."""
 
@@ -131,7 +134,8 @@ def _labels(taxonomy: Taxonomy, counts: pd.DataFrame) -> list[str]:
 def _totals(tables: Tables, of_photo: pd.DataFrame, split_counts: pd.DataFrame) -> dict[str, int]:
     wrong, left_out = summary.n_rejected(tables)
     rejected = pd.concat(tables.quarantines.values(), ignore_index=True)
-    others = rejected[~among(rejected["file"], of_photo["photo"])]
+    files = rejected["file"].str.replace(_MARK, "", regex=True)
+    others = rejected[~among(files, of_photo["photo"])]
     return {
         "photos": len(of_photo),
         "chosen": len(tables.split),

@@ -47,6 +47,9 @@ EXAMPLES = 10
 """Files that an error shows for each reason."""
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""With these a spreadsheet takes a text for a formula (OWASP, CSV injection)."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -58,12 +61,18 @@ class Rejected(Exception):  # noqa: N818  it is an outcome that is counted
         self.reason, self.detail = reason, detail
 
     def row(self, file: str) -> dict[str, str]:
-        """Its row of the quarantine; control characters of names are escaped, as they would break its lines.
+        """Its row of the quarantine, whose lines no control character breaks, and which holds no formula.
 
         Args:
             file: locator of the photo or label file.
         """
-        return {"file": _escaped(file), "reason": self.reason, "detail": _escaped(self.detail)}
+        file, detail = (harmless(_escaped(text)) for text in (file, self.detail))
+        return {"file": file, "reason": self.reason, "detail": detail}
+
+
+def harmless(text: str) -> str:
+    """With an apostrophe before what a spreadsheet would take for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _escaped(text: str) -> str:

@@ -9,15 +9,13 @@ from typing import Any
 
 from lng_kedro.inspection.record import PhotoReport
 from lng_kedro.inspection.run import Counts
+from lng_kedro.quarantine import harmless
 from lng_kedro.taxonomy import BBOX, LABEL, Taxonomy
 
 SIDES = ("x_min", "y_min", "x_max", "y_max")
 
 NOT_TRUE = "not_schema_true"
 """Reason beside those of errors: the model wrote what no report may say, or was cut off."""
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""With these a spreadsheet takes a text for a formula (OWASP, CSV injection)."""
 
 
 def findings_csv(reports: Iterable[PhotoReport], taxonomy: Taxonomy) -> str:
@@ -157,4 +155,4 @@ def _csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 
 def _harmless(row: Iterable[Any]) -> Iterator[Any]:
     for cell in row:
-        yield f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+        yield harmless(cell) if isinstance(cell, str) else cell
