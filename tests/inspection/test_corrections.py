@@ -218,6 +218,15 @@ def test_a_correction_outlives_its_original_and_may_be_changed_then(taxonomy, or
     }
 
 
+def test_a_damaged_copy_stands_in_for_nothing(taxonomy, originals, tmp_path):
+    folder = AIHubFolder(tmp_path / "reviewed")
+    known = corrected(taxonomy, originals, task(annotation(region())))
+    take_corrections(known, folder)
+    (originals / DIGEST).unlink()
+    next(folder.root.glob("*.jpg")).write_bytes(PHOTO[:100])
+    assert list(take_corrections(known, folder)["reason"]) == ["label_without_photo"]
+
+
 def test_a_correction_that_cannot_be_read_any_more_keeps_its_label(taxonomy, originals, tmp_path):
     folder = AIHubFolder(tmp_path / "reviewed")
     known = corrected(taxonomy, originals, task(annotation(region())))
