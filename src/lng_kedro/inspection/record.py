@@ -19,6 +19,7 @@ class MadeBy(BaseModel):
         prompt_sha256: of what was asked.
         model_sha256: of the model's entry, and of its weights' files where they lie in a folder; None where
             nobody here knows it.
+        scores: findings' scores were asked for, which a server need not be.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,6 +31,7 @@ class MadeBy(BaseModel):
     constrained: bool
     prompt_sha256: str
     model_sha256: str | None = None
+    scores: bool = True
 
 
 class PhotoReport(BaseModel):
@@ -50,7 +52,7 @@ class PhotoReport(BaseModel):
         text: what the model wrote.
         schema_true: it is strict JSON, and every finding has all keys with allowed values.
         finished: it was not cut off.
-        n_tokens: of the text.
+        n_tokens: of the text; 0 where a server does not say it.
         made_by: model, adapter, taxonomy and engine.
         time: when it was written, with its zone.
     """
