@@ -343,6 +343,11 @@ def test_commands_say_what_has_to_be_run_first(project, tmp_path):
         done = kedro(project, *command, "--env", "test", "--params", f"data_dir={tmp_path}")
         assert done.exit_code == 1
         assert ("kedro run --pipelines inspection" if command == ["review"] else "make review") in done.output
+    place = tmp_path / "08_reporting/tiny_qwen2_5_vl/inspection"
+    place.mkdir(parents=True)
+    (place / "reports.jsonl").touch()  # a first inspection that was killed as it began
+    done = kedro(project, "review", "--env", "test", "--params", f"data_dir={tmp_path}")
+    assert "kedro run --pipelines inspection" in done.output and "starts" not in done.output
 
 
 def test_a_port_that_is_taken_is_said(studio, tmp_path):

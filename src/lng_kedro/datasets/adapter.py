@@ -51,7 +51,7 @@ class AdapterInUseDataset(AbstractDataset[NoReturn, Path | None]):
     """
 
     def __init__(self, *, filepath: str | None, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath) if filepath else None
+        self._filepath = Path(str(filepath)) if filepath else None
         self.metadata = metadata
 
     def save(self, data: NoReturn) -> None:  # noqa: ARG002
