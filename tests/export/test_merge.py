@@ -129,7 +129,7 @@ def test_plain_transformers_needs_this_folder_only(family_params, merged, photos
 
 def test_what_lies_beside_the_weights(family_params, family_adapter, merged):
     assert (merged / "README.md").read_text() == "# A card"
-    assert learned_from(merged) == {"p0", "p1"}
+    assert learned_from(merged) == {"p0": "hash", "p1": None}
     assert trained_stages(merged) == [stage_of(family_params)]
     origin = stored_origin(merged)
     assert origin.adapter_sha256 == adapter_hash(family_adapter)

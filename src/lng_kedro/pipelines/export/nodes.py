@@ -43,7 +43,7 @@ def merge(
         vlm=vlm,
         dialogue=stored_dialogue(adapter),
         adapter_sha256=weights,
-        learned_from=learned_from(adapter),
+        learned_from=learned_from(adapter).keys(),
         stages=trained_stages(adapter),
         figures=figures_of(weights, vlm.model, predictions, metrics),
         splits={split: all_samples[name]() for split, name in samples.items() if name in all_samples},
