@@ -58,7 +58,7 @@ def adapter(project: Path, vlm_params, taxonomy) -> Path:
             torch.nn.init.normal_(weight, std=0.05)
     folder = project / f"build/test/06_models/{MODEL}/grpo_adapter"
     dialogue = Dialogue(taxonomy=taxonomy, frame=vlm.frame, reasoning=False)
-    Adapter(vlm.model, dialogue, []).save_pretrained(str(folder))
+    Adapter(vlm.model, dialogue, {}).save_pretrained(str(folder))
     return folder
 
 
@@ -217,6 +217,16 @@ class TestRefused:
         )
         said = refusal(project, f"adapter={tmp_path}", "reports=foreign")
         assert "belongs to another model" in said
+
+    @pytest.mark.parametrize("pipeline", ["inspection", "export"])
+    def test_an_adapter_of_a_model_that_is_set_otherwise(
+        self, project: Path, adapter: Path, pipeline: str
+    ) -> None:
+        params = "vlm.frame=processed,reports=otherwise"
+        result = kedro(project, "run", "--env", "test", "--pipelines", pipeline, "--params", params)
+        assert result.exit_code == 1
+        assert "Traceback" not in result.output
+        assert "was trained to speak of boxes in a frame 128 wide" in result.output
 
     def test_what_is_not_installed(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         install = "pip install -c constraints.txt -e '.[train,serve]'"
