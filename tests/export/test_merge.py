@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import ExifTags, Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -140,7 +141,10 @@ def test_what_lies_beside_the_weights(family_params, family_adapter, merged):
 
 def test_the_code_on_the_card_runs(merged, photos, capsys, monkeypatch, tmp_path):
     shutil.copytree(merged, tmp_path, dirs_exist_ok=True)
-    shutil.copy(photos.path("p3"), tmp_path / "photo.jpg")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # it is to be turned clockwise
+    lying = photos.load("p3").transpose(Image.Transpose.ROTATE_90)
+    lying.save(tmp_path / "photo.jpg", "PNG", exif=exif)
     monkeypatch.chdir(tmp_path)
     code = Path(merge.__file__).with_name("use.py.txt").read_text()
     exec(code.replace("max_new_tokens=768", f"max_new_tokens={LIMIT}"), {})
