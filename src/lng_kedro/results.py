@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 Document = Mapping[str, Any]
 """Metrics of a stage or detector, as `metrics_document` makes them."""
 
+Stored = Mapping[str, Callable[[], Any]]
+"""Name of a stored file -> its loader."""
+
 Contents = Mapping[str, str | None]
 """Photo id -> SHA-256 of its raw file; None where that is not known."""
 

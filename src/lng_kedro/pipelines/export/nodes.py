@@ -1,6 +1,5 @@
 """Nodes of export."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +7,10 @@ from lng_kedro.export.card import SPLITS, Facts, figures_of, model_card
 from lng_kedro.export.merge import Merged, merge_adapter
 from lng_kedro.export.params import ExportParams
 from lng_kedro.registry import merged_name, register_merged
+from lng_kedro.results import Stored
 from lng_kedro.vlm.adapter import adapter_hash, learned_from, stored_dialogue, trained_stages
 from lng_kedro.vlm.merged import stored_origin
 from lng_kedro.vlm.spec import VlmParams
-
-Stored = Mapping[str, Callable[[], Any]]
-"""Name of a stored file -> its loader."""
 
 
 def merge(
