@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, PngImagePlugin
 
 from lng_kedro.imaging import (
     PhotoFolder,
@@ -127,6 +127,17 @@ def test_a_photo_is_shown_upright_and_small(form: str) -> None:
     colors = [small.getpixel(place) for place in ((45, 80), (135, 80), (45, 240), (135, 240))]
     assert np.allclose(colors, (GREEN, RED, WHITE, BLUE), atol=12)
     assert opened(upright_jpeg(content, 1000, 95)).size == (360, 640)  # never larger than it is
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF"])
+def test_a_comment_of_any_length_stays_out(form: str) -> None:
+    said = PngImagePlugin.PngInfo()
+    said.add_text("comment", "x" * 70_000)
+    content = encoded(
+        quarters(640, 360), form, **({"pnginfo": said} if form == "PNG" else {"comment": "x" * 70_000})
+    )
+    for jpeg in (processed(content).jpeg, upright_jpeg(content, 320, 95)):
+        assert "comment" not in opened(jpeg).info
 
 
 @pytest.mark.parametrize("content", [b"", b"GIF89a", encoded(quarters(64, 64))[:200]])

@@ -14,7 +14,7 @@ class AdapterDataset(AbstractDataset[Any, Path]):
 
     Example:
         >>> adapter = AdapterDataset(filepath="data/06_models/gemma_3_4b/sft_adapter")
-        >>> adapter.save(Adapter(peft_model, photo_ids))
+        >>> adapter.save(Adapter(peft_model, dialogue, learned_from))
         >>> PeftModel.from_pretrained(base, adapter.load())
     """
 
