@@ -13,6 +13,7 @@ import tempfile
 import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ MADE_BY = MadeBy(
 )
 
 
-def reports(number: int) -> Iterator[PhotoReport]:
+def reports(number: int, digest: str) -> Iterator[PhotoReport]:
     rng = random.Random(1)
     for i in range(number):
         values = {name: rng.choice(TAXONOMY.choices(name)) for name in TAXONOMY.field_names}
@@ -40,6 +41,7 @@ def reports(number: int) -> Iterator[PhotoReport]:
         yield PhotoReport(
             photo=f"{i}.jpg",
             fingerprint="",
+            sha256=digest,
             width=1920,
             height=1080,
             findings=[found | {"score": score}],
@@ -60,8 +62,9 @@ def photo() -> bytes:
 def written(path: Path, number: int) -> float:
     """MiB of memory at most while a page is written."""
     content = photo()
+    digest = sha256(content).hexdigest()
     tracemalloc.start()
-    write_whole(path, render_review_page(reports(number), lambda _: content, TAXONOMY, MIB))
+    write_whole(path, render_review_page(reports(number, digest), lambda _: content, TAXONOMY, MIB))
     peak = tracemalloc.get_traced_memory()[1] / 2**20
     tracemalloc.stop()
     return peak

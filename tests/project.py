@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from kedro.framework.cli.cli import KedroCLI
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from kedro_mlflow.framework.hooks.mlflow_hook import mlflow_hook
 
 ROOT = Path(__file__).parents[1]
 
@@ -58,6 +59,7 @@ def session(project: Path, env: str, **runtime_params: Any) -> Iterator[KedroSes
 def kedro(project: Path, *arguments: str) -> Result:
     """The command line in this process; all that it printed is in `output`."""
     bootstrap_project(project)
+    mlflow_hook.run_id = None  # else it opens the run of a project before, if this one has none
     return CliRunner().invoke(KedroCLI(project), list(arguments))
 
 

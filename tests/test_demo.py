@@ -14,6 +14,7 @@ from nbclient import NotebookClient
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from lng_kedro.results import contents
 from lng_kedro.rewards import SCORES
 from lng_kedro.vlm.adapter import adapter_hash, learned_from, trained_stages
 
@@ -110,7 +111,7 @@ def test_pycocotools_reads_truth_and_results(data_dir):
 
 def test_adapters_know_what_they_learned_from(data_dir):
     splits = {
-        name: set(pd.read_parquet(data_dir / f"05_model_input/{name}_samples.parquet")["photo_id"])
+        name: contents(pd.read_parquet(data_dir / f"05_model_input/{name}_samples.parquet"))
         for name in ("sft", "grpo")
     }
     models = data_dir / "06_models" / MODEL

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, PngImagePlugin
 
 from lng_kedro.imaging import (
     PhotoFolder,
@@ -136,6 +136,17 @@ def test_a_photo_of_too_many_pixels_is_not_decoded_to_be_shown(monkeypatch: pyte
     with pytest.raises(Rejected, match="64 x 64 pixels; max_pixels is 4095") as found:
         upright_jpeg(content, 320, 95, 64 * 64 - 1)
     assert found.value.reason == "too_large"
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF"])
+def test_a_comment_of_any_length_stays_out(form: str) -> None:
+    said = PngImagePlugin.PngInfo()
+    said.add_text("comment", "x" * 70_000)
+    content = encoded(
+        quarters(640, 360), form, **({"pnginfo": said} if form == "PNG" else {"comment": "x" * 70_000})
+    )
+    for jpeg in (processed(content).jpeg, upright_jpeg(content, 320, 95)):
+        assert "comment" not in opened(jpeg).info
 
 
 @pytest.mark.parametrize("content", [b"", b"GIF89a", encoded(quarters(64, 64))[:200]])

@@ -162,6 +162,13 @@ def status(page):
     return int(re.match(r"(\d+) of 43 photos", page.inner_text("#status"))[1])
 
 
+def test_of_which_answers_the_figures_are(content):
+    assert "figures of unconstrained answers" in render_page(**content)
+    metrics = {"sft": {**content["metrics"]["base"], "about": {"constrained": True}}}
+    assert "figures of constrained answers" in render_page(**(content | {"metrics": metrics}))
+    assert "answers;" not in render_page(**(content | {"metrics": {}}))
+
+
 def test_boxes_lie_on_the_photo_to_the_pixel(visit, url):
     page = visit(f"{url}#photo=right")
     page.evaluate("document.querySelector('dialog img').decode()")

@@ -55,11 +55,8 @@ def review(metadata: ProjectMetadata, env: str | None, params: dict[str, Any], p
     session = KedroSession.create(project_path=metadata.project_path, env=env, runtime_params=params)
     catalog = session.load_context().catalog
     source, reports = catalog["corrections"], catalog.load("reports")
-    if not reports.path.is_file():
+    if not (reports.path.is_file() and catalog.exists("reports_taxonomy")):
         raise click.ClickException(f"No reports at {reports.path}: run `kedro run --pipelines inspection`.")
-    if not catalog.exists("reports_taxonomy"):
-        place = reports.path.parent
-        raise click.ClickException(f"The inspection in {place} was cut off: let it come to its end first.")
     taxonomy = catalog.load("reports_taxonomy")
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job would ignore the first
         signal.signal(number, signal.default_int_handler)

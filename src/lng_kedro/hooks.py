@@ -33,6 +33,7 @@ from lng_kedro.vlm.adapter import WEIGHTS, stored_dialogue
 from lng_kedro.vlm.answers import EvaluationStopped, forget_answers
 from lng_kedro.vlm.backend import INSTALL_UNSLOTH, choose_backend
 from lng_kedro.vlm.constraint import missing_means
+from lng_kedro.vlm.fits import WrongAdapter
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +166,8 @@ class StopHooks:
     @hook_impl(trylast=True)
     def on_pipeline_error(self, error: Exception) -> None:
         """Kedro prints a `ClickException` as one sentence."""
-        if isinstance(error, TrainingStopped | EvaluationStopped | InspectionStopped | ComputeStopped):
+        stopped = TrainingStopped | EvaluationStopped | InspectionStopped | ComputeStopped
+        if isinstance(error, stopped | WrongAdapter):
             raise click.ClickException(str(error)) from error
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -111,9 +112,7 @@ def process_photo(photo: bytes, size: int, quality: int, max_pixels: int) -> Pro
         raise Rejected(_reason(photo, error), f"{type(error).__name__}: {error}") from error
     if orientation in _TURN:
         square = square.transpose(_TURN[orientation])
-    buffer = io.BytesIO()
-    square.save(buffer, "JPEG", quality=quality)
-    return ProcessedPhoto(buffer.getvalue(), width, height, orientation, _dhash(square))
+    return ProcessedPhoto(_jpeg(square, quality=quality), width, height, orientation, _dhash(square))
 
 
 def photo_header(photo: bytes) -> PhotoHeader:
@@ -153,9 +152,7 @@ def upright_jpeg(photo: bytes, side: int, quality: int, max_pixels: int) -> byte
         raise
     except Exception as error:  # as in process_photo
         raise Rejected("unreadable", f"{type(error).__name__}: {error}") from error
-    buffer = io.BytesIO()
-    (small.transpose(turn) if turn else small).save(buffer, "JPEG", quality=quality, optimize=True)
-    return buffer.getvalue()
+    return _jpeg(small.transpose(turn) if turn else small, quality=quality, optimize=True)
 
 
 def squeezed(image: Image.Image, size: int) -> Image.Image:
@@ -167,6 +164,13 @@ def squeezed(image: Image.Image, size: int) -> Image.Image:
     """
     _load(image, size)
     return _rgb(image).resize((size, size), Resampling.HAMMING)
+
+
+def _jpeg(image: Image.Image, **how: Any) -> bytes:
+    """The pixels alone: Pillow would copy the photo's comment, and fail where it is too long for a JPEG."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", comment=b"", **how)
+    return buffer.getvalue()
 
 
 @contextmanager

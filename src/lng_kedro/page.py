@@ -95,7 +95,8 @@ def render_page(
         samples: the test photos (photo_id, photo_label, ground_truth).
         predictions: stage -> predictions of all test photos.
         metrics: stage -> its `metrics` and their `intervals`, figures of each of its `labels`, and a
-            `confusion` matrix of each field; any of them may be missing.
+            `confusion` matrix of each field; any of them may be missing. `about` says whether answers were
+            constrained.
         photos: URL of the folder of processed photos, relative to the page.
     """
     stages = [stage for stage in STAGES if stage in predictions]
@@ -115,6 +116,7 @@ def render_page(
         n_objects=sum(len(true) for _, _, true, _ in data["samples"]),
         outcomes=[_outcome(i, stage, data["samples"]) for i, stage in enumerate(stages)],
         key_figures=_key_figures(known, stages),
+        answers=" and ".join(sorted({_answers(m) for m in known.values()})),
         tables={title: (list(table.columns), _rows(table)) for title, table in tables.items()},
         curves=charts.curves(histories),
         bars={
@@ -225,6 +227,11 @@ def _key_figures(metrics: Mapping[str, Mapping[str, Any]], stages: Sequence[str]
                 }
             )
     return found
+
+
+def _answers(document: Mapping[str, Any]) -> str:
+    """Of what kind the answers were that figures are of; earlier versions knew no constrained ones."""
+    return "constrained" if document.get("about", {}).get("constrained") else "unconstrained"
 
 
 def _plain(metrics: Mapping[str, Mapping[str, Any]], stage: str) -> Mapping[str, float]:

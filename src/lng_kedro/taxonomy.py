@@ -5,6 +5,7 @@ Everything that spells a label or a field value is derived from one `Taxonomy`, 
 """
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -17,6 +18,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 LABEL = "label"
 BBOX = "bbox"
+
+_TAG = re.compile("</?(think|answer)>")
+"""What answers are divided by: a name that holds one would divide them too."""
 
 
 class Label(BaseModel):
@@ -73,6 +77,10 @@ class Taxonomy(BaseModel):
                 raise ValueError(f"taxonomy: {what} given twice: {', '.join(sorted(repeated))}")
         if {LABEL, BBOX} & self.fields.keys():
             raise ValueError(f"taxonomy: '{LABEL}' and '{BBOX}' cannot be metadata fields")
+        values = [value for field in self.fields.values() for value in field.values | field.from_data]
+        for name in (*self.label_names, *self.fields, *values):
+            if _TAG.search(name):
+                raise ValueError(f"taxonomy: '{name}' holds a tag that divides answers: take another name")
         return self
 
     @cached_property

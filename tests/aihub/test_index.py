@@ -153,7 +153,7 @@ def test_each_reason_row_by_row(spoiled: Path, taxonomy: Taxonomy) -> None:
         ("Validation/VS.zip!/../2102_12_out.jpg", "unsafe_path", "leads out of the zip"),
         ("Validation/broken.zip", "archive", "cannot be opened: File is not a zip file"),
     ]
-    assert set(quarantine["reason"]) == REASONS.keys() - OF_PHOTOS - {"contradiction"}
+    assert set(quarantine["reason"]) == REASONS.keys() - OF_PHOTOS - {"contradiction", "skipped"}
     assert places(manifest) == [
         ("Training/TS_균열_도장.zip!/2102_12_good.jpg", f"{zipped}2102_12_good.json"),
         ("Training/TS_균열_도장.zip!/2102_12_good.jpg", f"{zipped}2102_12_good.json"),

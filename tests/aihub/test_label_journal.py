@@ -50,6 +50,7 @@ def test_what_was_read_comes_back_as_it_was(raw: AIHubFolder, taxonomy: Taxonomy
     for table, expected in zip(found, labels, strict=True):
         pd.testing.assert_frame_equal(table, expected)
     assert journal.read("other") is None
+    (journal.folder / "cut off.part").touch()
     journal.keep("other", labels)
     assert journal.read("key") is None  # the last reading alone is kept
     assert len(list(journal.folder.iterdir())) == 2

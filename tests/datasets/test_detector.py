@@ -20,7 +20,7 @@ def detector(seed: int) -> Detector:
         classes=("crack", "weld blowhole"),
         image_size=64,
         threshold=0.25,
-        learned_from=("a",),
+        learned_from={"a": None},
         architecture={"head": [[-1, 1, "Detect", ["nc"]]]},
     )
     return Detector(torch.nn.Linear(3, 2), about)
@@ -48,6 +48,10 @@ class TestDetectorDataset:
         assert read_about(dataset.load()) == saved.about
         weights = load_file(dataset.load() / "weights.safetensors")
         assert torch.equal(weights["weight"], saved.model.weight)
+
+    def test_one_of_an_earlier_version_learned_from_ids(self) -> None:
+        about = detector(1).about.model_dump() | {"learned_from": ["b", "a"]}
+        assert About(**about).learned_from == {"b": None, "a": None}
 
     def test_saving_again_replaces(self, dataset: Any) -> None:
         dataset.save(detector(1))

@@ -37,6 +37,12 @@ class TestNewPhotosDataset:
         with pytest.raises(DatasetError, match="No photos to inspect"):
             dataset.load()
 
+    def test_a_folder_whose_name_is_a_number(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write(tmp_path / "20261126", {"a.jpg": photo()})
+        monkeypatch.chdir(tmp_path)
+        dataset = NewPhotosDataset(filepath=20261126)  # type: ignore[arg-type]  # as --params gives it
+        assert list(dataset.load().listing()) == ["a.jpg"]
+
     def test_is_never_written(self, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match="read only"):
             NewPhotosDataset(filepath=str(tmp_path)).save({})  # type: ignore[arg-type]

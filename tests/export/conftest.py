@@ -24,7 +24,9 @@ def make_adapter(folder: Path, params, taxonomy, reasoning=False, strength=0.3, 
     dialogue = Dialogue(taxonomy=taxonomy, frame=vlm.frame, reasoning=reasoning)
     if stages is None:
         stages = [stage_of(params)]
-    AdapterDataset(filepath=str(folder)).save(Adapter(vlm.model, dialogue, ["p0", "p1"], stages))
+    AdapterDataset(filepath=str(folder)).save(
+        Adapter(vlm.model, dialogue, {"p0": "hash", "p1": None}, stages)
+    )
     return folder
 
 

@@ -60,6 +60,16 @@ def facts(vlm_params, taxonomy):
     )
 
 
+@pytest.mark.parametrize(
+    ("constrained", "said"),
+    [(True, "could be nothing but whole reports (constrained)"), (False, "were free (not constrained)")],
+)
+def test_of_which_answers_the_figures_are(facts, constrained, said):
+    stage, figures = facts.figures
+    figures["about"]["constrained"] = constrained
+    assert f"Its answers {said}" in " ".join(model_card(replace(facts, figures=(stage, figures))).split())
+
+
 def with_spec(facts, **spec):
     entry = facts.vlm.spec.model_dump() | spec
     params = VlmParams(model=facts.vlm.model, frame="native", models={facts.vlm.model: entry})

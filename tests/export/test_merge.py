@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import ExifTags, Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -129,7 +130,7 @@ def test_plain_transformers_needs_this_folder_only(family_params, merged, photos
 
 def test_what_lies_beside_the_weights(family_params, family_adapter, merged):
     assert (merged / "README.md").read_text() == "# A card"
-    assert learned_from(merged) == {"p0", "p1"}
+    assert learned_from(merged) == {"p0": "hash", "p1": None}
     assert trained_stages(merged) == [stage_of(family_params)]
     origin = stored_origin(merged)
     assert origin.adapter_sha256 == adapter_hash(family_adapter)
@@ -140,7 +141,10 @@ def test_what_lies_beside_the_weights(family_params, family_adapter, merged):
 
 def test_the_code_on_the_card_runs(merged, photos, capsys, monkeypatch, tmp_path):
     shutil.copytree(merged, tmp_path, dirs_exist_ok=True)
-    shutil.copy(photos.path("p3"), tmp_path / "photo.jpg")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # it is to be turned clockwise
+    lying = photos.load("p3").transpose(Image.Transpose.ROTATE_90)
+    lying.save(tmp_path / "photo.jpg", "PNG", exif=exif)
     monkeypatch.chdir(tmp_path)
     code = Path(merge.__file__).with_name("use.py.txt").read_text()
     exec(code.replace("max_new_tokens=768", f"max_new_tokens={LIMIT}"), {})

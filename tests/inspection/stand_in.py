@@ -2,7 +2,7 @@
 
 import base64
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from types import SimpleNamespace
@@ -53,7 +53,8 @@ def obedient(body: dict) -> dict | None:
 def stand_in(reply, models=("inspector",)):
     """Gives `url` and `asked` (headers and body of each request for an answer).
 
-    `reply` takes a request's body and returns the reply's, or (status, body).
+    `reply` takes a request's body and returns the reply's, or (status, body); a body is JSON, bytes, or
+    pieces of them that are sent one by one; None ends the connection without a reply.
     """
     asked = []
 
@@ -68,16 +69,24 @@ def stand_in(reply, models=("inspector",)):
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             asked.append(SimpleNamespace(headers=self.headers, body=body))
             said = reply(body)
+            if said is None:
+                self.close_connection = True
+                return
             self._send(*(said if isinstance(said, tuple) else (200, said)))
 
         def _send(self, status, body):
             content = json.dumps(body).encode() if isinstance(body, dict) else body
+            pieces = [content] if isinstance(content, bytes) else content
             self.send_response(status)
-            self.send_header("content-length", str(len(content)))
+            if isinstance(content, bytes):
+                self.send_header("content-length", str(len(content)))
             self.send_header("content-type", "application/json" if isinstance(body, dict) else "text/html")
             self.send_header("retry-after-ms", "1")
             self.end_headers()
-            self.wfile.write(content)
+            with suppress(ConnectionError):  # who asked has given up
+                for piece in pieces:
+                    self.wfile.write(piece)
+            self.close_connection = pieces is content
 
         def log_message(self, *args):
             pass

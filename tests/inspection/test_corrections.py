@@ -10,14 +10,12 @@ from unittest.mock import Mock
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kedro.io import DatasetError
 
 from lng_kedro.aihub.folder import AIHubFolder
 from lng_kedro.aihub.labels import LabelReader
-from lng_kedro.datasets.label_studio import CorrectionsDataset
 from lng_kedro.geometry import upright_box, upright_size
 from lng_kedro.imaging import photo_header
-from lng_kedro.inspection.corrections import Corrections, LabelFile, corrected_photos, read_tasks
+from lng_kedro.inspection.corrections import Corrections, LabelFile, corrected_photos
 from lng_kedro.inspection.label_folder import LabelFolder
 from lng_kedro.inspection.label_studio import labelling_config, review_task, review_taxonomy
 from lng_kedro.pipelines.reviewed.nodes import take_corrections
@@ -253,41 +251,6 @@ def test_each_correction_is_read_by_the_taxonomy_it_was_made_with(taxonomy, orig
         (found,) = corrected_photos(replace(both, tasks=[done]), {}.get)
         assert isinstance(found.outcome, Rejected) == refused
         assert refused or lacks not in found.outcome.label["annotations"][0]["attributes"]
-
-
-NO_VALUE = [{"id": "r", "from_name": "label", "type": "rectanglelabels", "value": None}]
-
-
-@pytest.mark.parametrize(
-    ("export", "where"),
-    [
-        (b"label,image", "the file"),
-        (b"{}", "the file"),
-        (b'["x"]', "0"),
-        (json.dumps([{"id": 7, "image": "a.jpg", "label": [], "annotation_id": 1}]).encode(), "0.data"),
-        (json.dumps([task(annotation(region())) | {"data": "x"}]).encode(), "0.data"),
-        (json.dumps([task({"id": 1, "result": []})]).encode(), "0.annotations.0.updated_at"),
-        (json.dumps([task(annotation(NO_VALUE))]).encode(), "0.annotations.0.result.0.value"),
-        (json.dumps([task(5)]).encode(), "0.annotations.0"),
-    ],
-    ids=["no JSON", "an object", "texts", "JSON-MIN", "no data", "no time", "no value", "a number"],
-)
-def test_another_export_is_refused_with_what_is_needed(export, where, tmp_path):
-    (tmp_path / "export.json").write_bytes(export)
-    (tmp_path / "taxonomies").mkdir()
-    (tmp_path / "taxonomies/known.json").write_text("{}")
-    dataset = CorrectionsDataset(filepath=str(tmp_path), command="none", export=str(tmp_path / "export.json"))
-    with pytest.raises(DatasetError, match=rf"export.json: {where}: .*export in the format JSON"):
-        dataset.load()
-
-
-def test_an_export_says_what_its_server_says(taxonomy, originals):
-    relation = {"type": "relation", "from_id": "r", "to_id": "s"}
-    valueless = {"id": "r", "from_name": "label", "type": "rectanglelabels"}
-    for found in (region(), [*region(), relation], [valueless]):
-        done = task(annotation(found))
-        (read,) = read_tasks(json.dumps([done]).encode())
-        assert str(outcome(taxonomy, originals, read)) == str(outcome(taxonomy, originals, done))
 
 
 def test_a_folder_in_which_a_command_was_killed_is_mended(tmp_path, monkeypatch):

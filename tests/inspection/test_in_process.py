@@ -16,6 +16,7 @@ from lng_kedro.vlm.dialogue import Dialogue
 from lng_kedro.vlm.generate import answer_batch
 from lng_kedro.vlm.load import load_vlm
 from lng_kedro.vlm.spec import LoraParams
+from tests.export.conftest import stage_of
 
 LIMIT = 64
 
@@ -40,7 +41,7 @@ def adapter(vlm_params, taxonomy, tmp_path_factory) -> Path:
             torch.nn.init.normal_(weight, std=0.05)
     fewer = taxonomy.model_copy(update={"labels": taxonomy.labels[:3]})
     folder = tmp_path_factory.mktemp("adapters") / "one"
-    Adapter(vlm.model, Dialogue(taxonomy=fewer, frame=vlm.frame, reasoning=True), []).save_pretrained(
+    Adapter(vlm.model, Dialogue(taxonomy=fewer, frame=vlm.frame, reasoning=True), {}).save_pretrained(
         str(folder)
     )
     return folder
@@ -143,6 +144,15 @@ class TestAForeignAdapter:
         config = json.loads((adapter / "adapter_config.json").read_text())
         assert f"the adapter in {folder} belongs to another model: it was trained on" in said
         assert config["base_model_name_or_path"] in said
+
+    def test_of_another_revision(self, vlm_params, taxonomy, adapter, jpegs, tmp_path) -> None:
+        folder = self.spoilt(adapter, tmp_path / "a", lambda weights: weights)
+        spec = vlm_params.spec.model_copy(update={"checkpoint": "Qwen/Qwen2.5-VL-3B-Instruct"})
+        params = vlm_params.model_copy(update={"models": {"tiny": spec}})
+        stage = stage_of(params, revision="1").model_dump()
+        (folder / "trained.json").write_text(json.dumps([stage]))
+        said = self.refusal(params, taxonomy, folder, jpegs)
+        assert "was trained on Qwen/Qwen2.5-VL-3B-Instruct 1, and 'tiny' is Qwen" in said
 
     def test_of_more_layers(self, vlm_params, taxonomy, adapter, jpegs, tmp_path) -> None:
         def deeper(weights):

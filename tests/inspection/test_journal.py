@@ -64,6 +64,18 @@ def test_a_later_report_takes_the_place_of_the_first(reports: Reports) -> None:
     assert files == {"a.jpg.json": report("a.jpg", "2-2"), "b.jpg.json": report("b.jpg")}
 
 
+def test_of_a_photo_the_last_line_counts_before_the_end_too(reports: Reports) -> None:
+    add(reports, report("a.jpg"), report("b.jpg"), report("a.jpg", "2-2"), finish=False)
+    assert list(reports) == [report("b.jpg"), report("a.jpg", "2-2")]
+
+
+def test_a_damaged_line_is_passed_over(reports: Reports) -> None:
+    add(reports, report("a.jpg"), report("b.jpg"))
+    first, second = reports.path.read_bytes().splitlines(keepends=True)
+    reports.path.write_bytes(first + b"\0\xff{\n" + second + first[:30] + b"\n")
+    assert names(reports) == ["a.jpg", "b.jpg"]
+
+
 @pytest.mark.parametrize("end", [b'{"photo": "b.j', b"\0" * 50, b"\0" * 50 + b"\n", b'{"photo": "b.jpg"}\n'])
 def test_what_is_no_whole_report_is_dropped(
     reports: Reports, end: bytes, caplog: pytest.LogCaptureFixture
@@ -117,6 +129,21 @@ class TestFilesOfPhotos:
         reports.path.write_bytes(reports.path.read_bytes().splitlines(keepends=True)[0])
         add(reports)
         assert sorted(path.name for path in reports.files.iterdir()) == ["a.jpg.json", "mine.json"]
+
+    def test_one_that_is_no_text_is_written_anew(self, reports: Reports) -> None:
+        add(reports, report("a.jpg"))
+        (reports.files / "a.jpg.json").write_bytes(b"\xff\xfe\0")
+        add(reports)
+        assert PhotoReport.model_validate_json((reports.files / "a.jpg.json").read_bytes()) == report("a.jpg")
+
+    @pytest.mark.parametrize("folder", ["a.jpg.json", "a.jpg.JSON"])
+    def test_a_folder_named_as_a_photos_file(self, reports: Reports, folder: str) -> None:
+        add(reports, report("a.jpg"), report(f"{folder}/a.jpg"))
+        found = [
+            PhotoReport.model_validate_json(p.read_bytes()).photo for p in reports.files.rglob("*.jpg.json")
+        ]
+        assert sorted(found) == ["a.jpg", f"{folder}/a.jpg"]
+        assert not (reports.files / folder).is_dir()
 
     def test_the_longest_name(self, reports: Reports) -> None:
         name = "x/" + "균" * 83 + "aa.jpg"

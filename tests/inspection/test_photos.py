@@ -1,6 +1,7 @@
 """New photos are found whatever their names, and nothing outside of their folder is."""
 
 import os
+import time
 import unicodedata
 from pathlib import Path
 
@@ -34,7 +35,8 @@ class TestFinding:
         write(folder, dict.fromkeys([*found, *others], photo()))
         listing = NewPhotos.at(str(folder)).listing()
         assert list(listing) == sorted(found)
-        assert listing["b.jpg"] == f"{len(photo())}-{(folder / 'b.jpg').stat().st_mtime_ns}"
+        status = (folder / "b.jpg").stat()
+        assert listing["b.jpg"] == f"{len(photo())}-{status.st_mtime_ns}-{status.st_ctime_ns}"
 
     def test_the_order_is_that_of_composed_names(self, folder: Path) -> None:
         nfd = unicodedata.normalize("NFD", "나.jpg")
@@ -76,6 +78,43 @@ class TestFinding:
         with pytest.raises(ValueError, match="leads out of"):
             NewPhotos.at(str(folder / "*/../../*.jpg"))
 
+    def test_nothing_is_said_of_what_was_not_asked_for(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write(folder, dict.fromkeys(["a.jpg", "x/a.jpg", "y/z/a.jpg"], photo()))
+        (folder / "out").symlink_to("/etc")
+        (folder / os.fsdecode(b"\xbb\xe7.jpg")).write_bytes(b"")
+        scanned, scan = [], os.scandir
+        monkeypatch.setattr(os, "scandir", lambda path: scanned.append(Path(path)) or scan(path))
+        assert list(NewPhotos.at(str(folder / "a.jpg")).listing()) == ["a.jpg"]
+        assert scanned == [folder]
+        scanned.clear()
+        assert refused(NewPhotos.at(str(folder / "x*/*.jpg"))) == {}
+        assert scanned == [folder, folder / "x"]
+        assert refused(NewPhotos.at(str(folder / "*/*.jpg"))) == {"out": "unsafe_path"}
+        assert refused(NewPhotos.at(str(folder / "**/*.jpg"))) == {
+            "out": "unsafe_path",
+            "사.jpg": "file_name",
+        }
+
+    def test_a_folder_whose_path_no_report_can_hold(self, tmp_path: Path) -> None:
+        place = tmp_path / os.fsdecode("사진".encode("cp949"))
+        write(place, {"a.jpg": photo()})
+        for asked in (place, place / "a.jpg", place / "*.jpg"):
+            with pytest.raises(ValueError, match=r"사진 .*is not UTF-8.*convmv"):
+                NewPhotos.at(str(asked))
+
+    def test_whether_there_are_any_ends_at_the_first(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert not NewPhotos(folder).are_any()
+        write(folder, dict.fromkeys(["a.jpg", "b.jpg", "x/c.jpg"], photo()))
+        looked: list[str] = []
+        one = NewPhotos._look_at
+        monkeypatch.setattr(NewPhotos, "_look_at", lambda *args: looked.append(args[1]) or one(*args))
+        assert NewPhotos(folder).are_any()
+        assert len(looked) == 1
+
     def test_what_cannot_be_a_photo_is_said(self, folder: Path) -> None:
         write(folder, dict.fromkeys(["a.jpg", "b.HEIC", "c.tif", "d.zip/not.txt", "e.ZIP/x"], photo()))
         assert refused(NewPhotos.at(str(folder))) == {"b.HEIC": "unreadable", "c.tif": "unreadable"}
@@ -93,7 +132,28 @@ class TestReading:
         photos = NewPhotos.at(str(folder))
         assert photos.read("x/a.jpg", LIMIT) == (photos.listing()["x/a.jpg"], photo())
         os.utime(folder / "x/a.jpg", ns=(1, 1))
-        assert photos.read("x/a.jpg", LIMIT)[0] == f"{len(photo())}-1"
+        assert photos.read("x/a.jpg", LIMIT)[0].startswith(f"{len(photo())}-1-")
+
+    def test_a_photo_turned_in_place_is_another(self, folder: Path) -> None:
+        """As `exiftool -P` does: the same number of bytes, and the time set back."""
+        write(folder, {"a.jpg": photo()})
+        before, status = NewPhotos(folder).listing(), (folder / "a.jpg").stat()
+        time.sleep(0.02)  # more than a file system's tick
+        (folder / "a.jpg").write_bytes(photo()[::-1])
+        os.utime(folder / "a.jpg", ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert NewPhotos(folder).listing() != before
+
+    def test_a_photo_that_grows_while_it_is_read(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write(folder, {"a.jpg": b"x" * 10})
+        status = os.fstat
+
+        def grown(number: int) -> os.stat_result:
+            found = status(number)
+            (folder / "a.jpg").write_bytes(b"x" * 1000)
+            return found
+
+        monkeypatch.setattr(os, "fstat", grown)
+        assert len(NewPhotos(folder).read("a.jpg", 20)[1]) == 20
 
     def test_a_link_that_leads_out(self, folder: Path) -> None:
         write(folder.parent, {"out/secret.jpg": photo(), "new/a.jpg": photo()})

@@ -113,6 +113,13 @@ def status(page):
     return int(re.match(r"(\d+) of 39 photos", page.inner_text("#status"))[1])
 
 
+def test_a_photo_that_is_another_one_now_is_left_blank(write):
+    found = [report(name, PHOTOS["boxed.jpg"], finding()) for name in ("a.jpg", "b.jpg")]
+    now = {"a.jpg": PHOTOS["boxed.jpg"], "b.jpg": drawn(2000, 1000)}
+    html = write("changed", found, now.__getitem__).read_text(encoding="utf-8")
+    assert [bool(jpeg) for jpeg in re.findall('data-jpeg="([^"]*)"', html)] == [True, False]
+
+
 def test_the_worst_come_first(visit, url):
     page = visit(url)
     assert page.locator("h1").inner_text() == "39 photos, 37 findings"

@@ -2,6 +2,7 @@
 
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from lng_kedro.inspection.journal import Reports
 from lng_kedro.inspection.photos import NewPhotos
 from lng_kedro.inspection.record import PhotoReport
 from lng_kedro.inspection.run import Counts, inspect_photos
-from lng_kedro.taxonomy import Taxonomy
+from lng_kedro.taxonomy import Taxonomy, load_taxonomy
 from tests.inspection.scripted import PARAMS, Scripted, dialogue, made_by, said
 from tests.raw import photo, scene, write
 
@@ -92,10 +93,27 @@ class TestBoxes:
         assert (found["b.jpg"].findings, found["b.jpg"].score, found["b.jpg"].finished) == ([], None, False)
         assert found["b.jpg"].text == "no idea"
 
+    @pytest.mark.parametrize(
+        "box", ["[-50,-3,900,900]", "[0,0,129,128]", "[0,0,1e308,1e308]", "[0,0,1e999,9]"]
+    )
+    def test_a_box_that_reaches_out_is_none(self, place: Path, engine: Scripted, box: str) -> None:
+        write(place, {"a.jpg": photo(1920, 1080)})
+        engine.answer = lambda number: said(f'[{{"label":"crack","bbox":{box},{FIELDS}}}]', 0.0)
+        report = run(place, engine)[1]["a.jpg"]
+        assert report.findings == [{"label": "crack", "bbox": None, **VALUES, "score": 1.0}]
+        assert not report.schema_true
+        assert run(place, engine)[1]["a.jpg"] == report
+
+    def test_an_answer_that_had_no_room_says_so(self, place: Path, engine: Scripted) -> None:
+        write(place, dict.fromkeys(["a.jpg", "b.jpg"], photo()))
+        engine.answer = lambda number: replace(said(), cramped=number == 1)
+        found = run(place, engine)[1]
+        assert {name: one.cramped for name, one in found.items()} == {"a.jpg": False, "b.jpg": True}
+
     def test_scores_that_are_none_and_halves_of_characters(self, place: Path, engine: Scripted) -> None:
         write(place, {"a.jpg": photo()})
         text = f"\ud83d[{crack(0, 0, 8, 8)},{crack(0, 0, 8, 8)},{crack(0, 0, 8, 8)}]"
-        engine.answer = lambda number: said(text, math.nan, -math.inf, 1e-9)
+        engine.answer = lambda number: said(text, math.nan, -math.inf, 0.25)
         report = run(place, engine)[1]["a.jpg"]
         assert [found["score"] for found in report.findings] == [None, 0.0, 1.0]
         assert report.text == "?" + text[1:]
@@ -141,9 +159,9 @@ class TestErrors:
 
     def test_a_failure_is_asked_about_again(self, place: Path, engine: Scripted) -> None:
         write(place, {"a.jpg": photo(), "b.jpg": photo()})
-        engine.answer = lambda number: Failure("too long") if number else said()
+        engine.answer = lambda number: Failure("too long\ud83d") if number else said()
         _, found = run(place, engine)
-        assert found["b.jpg"].error == {"reason": "engine", "detail": "too long"}
+        assert found["b.jpg"].error == {"reason": "engine", "detail": "too long?"}
         assert (found["b.jpg"].width, found["a.jpg"].error) == (200, None)
         engine.answer = lambda number: said()
         counts, found = run(place, engine)
@@ -168,7 +186,15 @@ class TestGoingOn:
         assert (counts.new, len(engine.asked)) == (2, 2)
         assert list(after) == ["a.jpg", "b.jpg", "c.jpg"]
         assert after["b.jpg"] == before["b.jpg"]
-        assert after["a.jpg"].fingerprint == f"{len(photo())}-1"
+        assert after["a.jpg"].fingerprint.startswith(f"{len(photo())}-1-")
+
+    def test_another_quality_of_what_the_model_sees_asks_about_all(
+        self, place: Path, engine: Scripted
+    ) -> None:
+        write(place, {"a.jpg": photo()})
+        run(place, engine)
+        counts, found = run(place, engine, jpeg_quality=5)
+        assert (counts.new, found["a.jpg"].made_by.jpeg_quality) == (1, 5)
 
     def test_another_adapter_asks_about_all(self, place: Path, engine: Scripted) -> None:
         write(place, dict.fromkeys(["a.jpg", "b.jpg"], photo()))
@@ -217,6 +243,44 @@ class TestGoingOn:
         engine.answer = lambda number: said()
         counts, found = run(place, engine)
         assert (counts.new, len(engine.asked), len(found)) == (2, 1, 6)
+
+    def test_what_reports_may_say_is_written_before_the_first(
+        self, place: Path, engine: Scripted, taxonomy: Taxonomy
+    ) -> None:
+        write(place, {"a.jpg": photo()})
+        seen = []
+
+        def gone(number: int):
+            seen.append(load_taxonomy(place.parent / "out/taxonomy.json"))
+            raise InspectionStopped("nobody answers")
+
+        engine.answer = gone
+        with pytest.raises(InspectionStopped):
+            run(place, engine)
+        assert seen == [taxonomy]
+
+    def test_a_full_disk_stops_it_in_a_sentence(self, place: Path, engine: Scripted) -> None:
+        write(place, {f"{i}.jpg": photo() for i in range(3)})
+        reports = Reports(place.parent / "out/reports.jsonl")
+
+        def full(number: int):
+            if number == 1:
+                reports.path.rename(reports.path.with_name("kept"))
+                reports.path.symlink_to("/dev/full")
+            return said()
+
+        engine.answer = full
+        with pytest.raises(
+            InspectionStopped, match=r"reports\.jsonl cannot be written: No space left .*kept"
+        ):
+            run(place, engine)
+        reports.path.with_name("kept").replace(reports.path)
+        assert [one.photo for one in reports] == ["0.jpg"]
+
+    @pytest.mark.parametrize("reports", ["/dev/null/x", "/proc/x"])
+    def test_a_place_that_cannot_be_written(self, place: Path, engine: Scripted, reports: str) -> None:
+        with pytest.raises(InspectionStopped, match=r"/x cannot be written: .*--params reports=PATH"):
+            inspect_photos(NewPhotos(place), Reports(Path(reports) / "reports.jsonl"), engine, PARAMS)
 
     def test_few_photos_are_decoded_ahead(
         self, place: Path, engine: Scripted, monkeypatch: pytest.MonkeyPatch

@@ -119,7 +119,7 @@ def test_a_merged_model_is_served(server, vlm, vlm_params, dialogue, photos, jpe
         if "lora_B" in name:
             weight.data.normal_(std=0.05, generator=random)
     adapter, folder = tmp_path / "adapter", tmp_path / "merged"
-    Adapter(adapted.model, dialogue, []).save_pretrained(str(adapter))
+    Adapter(adapted.model, dialogue, {}).save_pretrained(str(adapter))
     merge_adapter(vlm_params, adapter, card="").save_pretrained(str(folder))
     asking = engine(server, str(folder), stored_dialogue(folder), adapter_sha256=known_adapter_hash(folder))
     given = list(asking.answers(jpegs))

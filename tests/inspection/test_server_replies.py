@@ -3,7 +3,7 @@
 vLLM itself needs a GPU and cannot run here; tests/inspection/test_server.py asks a real server.
 """
 
-from threading import Barrier, Event, Lock, Thread
+from threading import Barrier, Event, Lock, Thread, Timer
 
 import pytest
 import xgrammar
@@ -234,9 +234,83 @@ def test_a_model_that_answers_unlisted_is_warned_about(dialogue, caplog):
 def test_what_is_no_such_server_is_told(dialogue):
     with (
         stand_in(lambda body: (200, b"<html>Log in</html>")) as server,
-        pytest.raises(InspectionStopped, match="no OpenAI-compatible server"),
+        pytest.raises(InspectionStopped, match="not as an OpenAI-compatible server: '<html>Log in</html>'"),
     ):
         list(ServerEngine(params(server.url), dialogue, 300).answers(PHOTOS))
+
+
+def changed_choice(**changed):
+    """A completion whose only choice says something else."""
+    reply = completion("[]")
+    return reply | {"choices": [reply["choices"][0] | changed]}
+
+
+NO_ANSWERS = {
+    "half": b'{"choices":[{"mess',
+    "empty": b"",
+    "a list": b"[]",
+    "null": b"null",
+    "not UTF-8": b'{"choices":"\xff"}',
+    "an error": {"error": {"message": "CUDA out of memory"}},
+    "no choice": completion("[]") | {"choices": []},
+    "no list of choices": completion("[]") | {"choices": None},
+    "no message": changed_choice(message=None),
+    "content in blocks": completion([{"type": "text", "text": "[]"}]),
+    "a thought in blocks": completion("[]", reasoning=["x"]),
+    "a token without its chance": completion("[]", [("[]", None)]),
+}
+
+
+@pytest.mark.parametrize("sent", NO_ANSWERS.values(), ids=NO_ANSWERS)
+def test_a_reply_that_is_none_is_asked_for_again_and_fails_alone(dialogue, sent):
+    with stand_in(lambda body: sent if photo_of(body) == PHOTOS[1] else named(body)) as server:
+        answers = list(ServerEngine(params(server.url), dialogue, 300).answers(PHOTOS[:3]))
+        asked = [photo_of(request.body) for request in server.asked]
+    assert texts(answers[::2]) == ["photo 0", "photo 2"]
+    assert answers[1].detail.startswith(f"{server.url} answers, but not as an OpenAI-compatible server: '")
+    assert asked.count(PHOTOS[1]) == 3
+
+
+def test_a_reply_that_is_none_once_is_no_failure(dialogue):
+    left = [b"null"]
+
+    def reply(body):
+        return left.pop() if left and photo_of(body) == PHOTOS[1] else named(body)
+
+    with stand_in(reply) as server:
+        answers = ServerEngine(params(server.url, retries=1), dialogue, 300).answers(PHOTOS[:3])
+        assert texts(answers) == ["photo 0", "photo 1", "photo 2"]
+
+
+@pytest.mark.parametrize("usage", [None, {"prompt_tokens": 1}, {"completion_tokens": None}])
+def test_a_reply_need_not_count_its_tokens(dialogue, usage):
+    with stand_in(lambda body: completion("[]") | {"usage": usage}) as server:
+        answers = list(ServerEngine(params(server.url), dialogue, 300).answers(PHOTOS[:1]))
+    assert answers == [Answer("[]", 0, True, ())]
+
+
+def test_a_list_of_models_that_is_none_is_none(dialogue):
+    with stand_in(named, models=(None,)) as server:
+        assert texts(ServerEngine(params(server.url), dialogue, 300).answers(PHOTOS[:1])) == ["photo 0"]
+
+
+def test_a_photo_that_ends_the_servers_worker_fails_alone(dialogue):
+    with stand_in(lambda body: None if photo_of(body) == PHOTOS[1] else named(body)) as server:
+        answers = list(ServerEngine(params(server.url, retries=1), dialogue, 300).answers(PHOTOS[:3]))
+        asked = [photo_of(request.body) for request in server.asked]
+    assert texts(answers[::2]) == ["photo 0", "photo 2"]
+    assert answers[1].detail.startswith(f"{server.url} broke off after 2 tries")
+    assert asked.count(PHOTOS[1]) == 2
+
+
+def test_a_server_that_breaks_off_about_all_photos_stops_the_inspection(dialogue):
+    broken = Event()
+    with stand_in(lambda body: None if broken.is_set() else named(body)) as server:
+        answers = ServerEngine(params(server.url, retries=1), dialogue, 300).answers(PHOTOS)
+        assert next(answers).text == "photo 0"
+        broken.set()
+        with pytest.raises(InspectionStopped, match=r"Nothing answers at .* after 2 tries"):
+            list(answers)
 
 
 def test_answers_keep_their_order_and_so_many_are_asked_at_once(dialogue):
@@ -290,6 +364,27 @@ def test_a_server_that_hangs_is_given_up(dialogue):
         assert len([r for r in server.asked if photo_of(r.body) == PHOTOS[0]]) == 2
 
 
+def test_a_reply_that_drips_is_given_up(dialogue):
+    """Each byte comes in time, the whole does not."""
+    release = Event()
+
+    def reply(body):
+        return dripping(release) if photo_of(body) in PHOTOS else named(body)
+
+    def dripping(release):
+        while not release.wait(0.2):
+            yield b" "
+
+    with stand_in(reply) as server:
+        engine = ServerEngine(params(server.url, timeout_s=2, retries=0), dialogue, 300)
+        late = Timer(60, release.set)
+        late.start()
+        with pytest.raises(InspectionStopped, match="within 2 s, after 1 tries"):
+            list(engine.answers(PHOTOS))
+        late.cancel()
+        release.set()
+
+
 def test_who_stops_does_not_wait_for_what_was_asked(dialogue):
     release, asked = Event(), Event()
 
@@ -330,6 +425,13 @@ def test_the_key_comes_from_the_variable_that_is_named(dialogue, monkeypatch):
         ServerEngine(params(server.url, api_key_variable="NO_KEY"), dialogue, 300)
 
 
+@pytest.mark.parametrize("key", ["s\u00e9cret", "secret\n"])
+def test_what_is_no_key_is_refused(dialogue, monkeypatch, key):
+    monkeypatch.setenv("FACTORY_KEY", key)
+    with pytest.raises(ValueError, match="FACTORY_KEY holds a line break, or letters"):
+        ServerEngine(params("http://127.0.0.1:1/v1", api_key_variable="FACTORY_KEY"), dialogue, 300)
+
+
 def test_no_proxy_is_asked_for_this_machine(dialogue, monkeypatch):
     for name in ("HTTP_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
@@ -353,7 +455,17 @@ def test_photos_that_leave_this_machine_unencrypted_are_warned_about(dialogue, c
     assert ("unencrypted" in caplog.text) is warned
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8000/v1", "ftp://host/v1", "http://", "http://key@host/v1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:8000/v1",
+        "ftp://host/v1",
+        "http://",
+        "http://key@host/v1",
+        "http://host/v1?key=k",
+        "http://h/v1#k",
+    ],
+)
 def test_what_is_no_url_is_refused(url):
     with pytest.raises(ValidationError, match=r"no URL such as|holds no key"):
         params(url)
@@ -365,3 +477,12 @@ def test_reports_name_the_server(dialogue):
     assert engine.made_by.adapter_sha256 == "ab"
     assert not engine.made_by.constrained
     assert engine.made_by != ServerEngine(params("http://127.0.0.1:8000/v1/"), dialogue, 299).made_by
+
+
+def test_reports_without_scores_are_others(dialogue):
+    makers = [
+        ServerEngine(params("http://127.0.0.1:8000/v1", logprobs=on), dialogue, 300).made_by
+        for on in (True, False)
+    ]
+    assert makers[0] != makers[1]
+    assert makers[0].scores

@@ -343,13 +343,11 @@ def test_commands_say_what_has_to_be_run_first(project, tmp_path):
         done = kedro(project, *command, "--env", "test", "--params", f"data_dir={tmp_path}")
         assert done.exit_code == 1
         assert ("kedro run --pipelines inspection" if command == ["review"] else "make review") in done.output
-    # The first inspection was killed before its end.
-    stored = tmp_path / "08_reporting/tiny_qwen2_5_vl/inspection/reports.jsonl"
-    stored.parent.mkdir(parents=True)
-    stored.write_text("")
+    place = tmp_path / "08_reporting/tiny_qwen2_5_vl/inspection"
+    place.mkdir(parents=True)
+    (place / "reports.jsonl").touch()  # a first inspection that was killed as it began
     done = kedro(project, "review", "--env", "test", "--params", f"data_dir={tmp_path}")
-    assert done.exit_code == 1 and "let it come to its end first" in done.output
-    assert "Label Studio starts" not in done.output
+    assert "kedro run --pipelines inspection" in done.output and "starts" not in done.output
 
 
 def test_a_port_that_is_taken_is_said(studio, tmp_path):

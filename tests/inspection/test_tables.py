@@ -63,6 +63,28 @@ def test_one_row_a_photo_that_is_not_to_be_trusted(reports: list[PhotoReport]) -
     ]
 
 
+def test_a_report_for_which_there_was_no_room_is_not_to_be_trusted() -> None:
+    cramped = report("a.jpg", schema_true=True, finished=True, cramped=True, findings=[finding()])
+    assert [row[:2] for row in rows(errors_csv([cramped]))[1:]] == [["a.jpg", "cramped"]]
+    assert summary([cramped], Counts(1, 1, 0))["errors"] == {"cramped": 1}
+
+
+def test_findings_of_an_older_taxonomy_stay(taxonomy: Taxonomy) -> None:
+    older = [
+        report("a.jpg", findings=[finding("crack", [0, 0, 1, 1])]),
+        report("b.jpg", findings=[finding("rust", [0, 0, 2, 2]) | {"depth": "deep"}]),
+    ]
+    fewer = [label for label in taxonomy.labels if label.name != "crack"]
+    newer = taxonomy.model_copy(update={"labels": tuple(fewer)})
+    coco = reports_coco(older, newer)
+    names = {category["id"]: category["name"] for category in coco["categories"]}
+    assert len(names) == len(fewer) + 2
+    assert [names[found["category_id"]] for found in coco["annotations"]] == ["crack", "rust"]
+    header, first, second = rows(findings_csv(older, newer))
+    assert header[-1] == "depth"
+    assert (first[-1], second[-1]) == ("", "deep")
+
+
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
 def test_no_cell_is_a_formula(taxonomy: Taxonomy, start: str) -> None:
     name = f'{start}HYPERLINK("http://x","y")\n,z.jpg'

@@ -161,6 +161,13 @@ class TestPipeline:
             "quality": "Defective",
         }
 
+    def test_samples_say_which_raw_file_they_show(
+        self, data_dir: Path, samples: dict[str, pd.DataFrame]
+    ) -> None:
+        split = pd.read_parquet(data_dir / "03_primary/split.parquet").set_index("photo_id")
+        for frame in samples.values():
+            assert frame["sha256"].tolist() == split.loc[frame["photo_id"], "sha256"].tolist()
+
     def test_every_report_is_schema_true_and_every_answer_holds_it(
         self, samples: dict[str, pd.DataFrame], taxonomy: Taxonomy
     ) -> None:
@@ -517,7 +524,7 @@ class TestEveryReason:
         _, data_dir = broken
         told = pd.read_csv(data_dir / "02_intermediate/label_quarantine.csv")
         also = pd.read_csv(data_dir / "04_feature/photo_quarantine.csv")
-        assert {*told["reason"], *also["reason"]} == set(REASONS)
+        assert {*told["reason"], *also["reason"]} == set(REASONS) - {"skipped"}  # which is of corrections
         kept = set(pd.read_parquet(data_dir / "02_intermediate/manifest.parquet")["photo_id"])
         raw = AIHubFolder(data_dir.with_name("raw"), data_dir / "01_raw/reviewed")
         photos = {stem(photo) for photo in raw.listing().photos}
@@ -780,7 +787,7 @@ class TestNodes:
             nodes.taxonomy_of_data(taxonomy, pd.DataFrame(rows), NOTHING, asked)
 
     def test_a_sample_without_its_photo_is_an_error(self, taxonomy: Taxonomy, tmp_path: Path) -> None:
-        split = pd.DataFrame([{"photo_id": "a", "split": "sft", "photo_label": None}])
+        split = pd.DataFrame([{"photo_id": "a", "split": "sft", "photo_label": None, "sha256": "0"}])
         sides = ["x_min", "y_min", "x_max", "y_max"]
         objects = pd.DataFrame(columns=["photo_id", "label", *sides, *taxonomy.field_names])
         with pytest.raises(FileNotFoundError, match=r"a\.jpg is missing: run data_processing again"):

@@ -16,8 +16,10 @@ from lng_kedro.results import current_metrics, current_predictions
 from lng_kedro.tables import PaperParams
 from lng_kedro.vlm.adapter import adapter_hash
 from lng_kedro.vlm.dialogue import Dialogue
+from lng_kedro.vlm.fits import WrongAdapter
 from lng_kedro.vlm.generate import Answer
 from lng_kedro.vlm.load import load_vlm
+from tests.export.conftest import make_adapter
 
 STAGE = StageParams(name="sft", reasoning=False)
 REPORTING = ReportingParams(
@@ -60,12 +62,26 @@ def predictions_of(texts, test_split, photos, taxonomy, objects="[]", valid_json
     )
 
 
+@pytest.mark.parametrize(
+    "learned",
+    [["p3", "another"], {"p3": None, "another": None}, {"corrected": "hash of p3", "another": "of none"}],
+    ids=["of an earlier version", "by its id", "by its content"],
+)
 def test_what_has_learned_from_a_test_photo_is_not_tested(
-    test_split, photos, taxonomy, vlm_params, params, tmp_path
+    test_split, photos, taxonomy, vlm_params, params, tmp_path, learned
 ):
-    (tmp_path / "learned_from.json").write_text(json.dumps(["p3", "another"]))
+    (tmp_path / "learned_from.json").write_text(json.dumps(learned))
+    test_split = test_split.assign(sha256="hash of " + test_split["photo_id"])
     with pytest.raises(ValueError, match="'sft' has learned from 1 of the 8 test photos, p3 for one"):
         nodes.predict(test_split, photos, taxonomy, vlm_params, params, STAGE, tmp_path)
+
+
+def test_what_was_trained_otherwise_is_not_tested(test_split, photos, taxonomy, vlm_params, params, tmp_path):
+    adapter = make_adapter(tmp_path / "a", vlm_params, taxonomy)
+    (adapter / "learned_from.json").unlink()
+    otherwise = vlm_params.model_copy(update={"frame": "processed"})
+    with pytest.raises(WrongAdapter, match=r"boxes in a frame 128 wide .* makes them in a frame 512 wide"):
+        nodes.predict(test_split, photos, taxonomy, otherwise, params, STAGE, adapter)
 
 
 def test_predictions_of_an_untuned_model(test_split, photos, taxonomy, vlm_params, params):

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +20,22 @@ from tests.project import ROOT, copy_project, kedro, mlflow_runs, prepare_store
 from tests.raw import scene, write
 
 MODEL = "tiny_qwen2_5_vl"
+
+GUARD = """
+import os, socket
+
+def refuse(host, *_, **__):
+    with open(os.environ["ASKED"], "a") as file:
+        print(host, file=file)
+    raise OSError("no network here")
+
+connect = socket.socket.connect
+socket.getaddrinfo = refuse
+socket.socket.connect = lambda self, to: refuse(to[0]) if isinstance(to, tuple) else connect(self, to)
+with open(os.environ["ASKED"], "a") as file:
+    print("guarded", file=file)
+"""
+"""Begins each Python process: no host is found, and who looks for one is written down."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +58,7 @@ def adapter(project: Path, vlm_params, taxonomy) -> Path:
             torch.nn.init.normal_(weight, std=0.05)
     folder = project / f"build/test/06_models/{MODEL}/grpo_adapter"
     dialogue = Dialogue(taxonomy=taxonomy, frame=vlm.frame, reasoning=False)
-    Adapter(vlm.model, dialogue, []).save_pretrained(str(folder))
+    Adapter(vlm.model, dialogue, {}).save_pretrained(str(folder))
     return folder
 
 
@@ -88,6 +107,25 @@ class TestTheDefault:
         assert (code, (place / "reports.jsonl").read_bytes()) == (0, before)
         assert "New in this command: 0." in said
         assert "Loading weights" not in said
+
+    def test_nobody_else_is_asked(self, project: Path, tmp_path: Path) -> None:
+        (tmp_path / "sitecustomize.py").write_text(GUARD)
+        # Whatever makes MLflow silent in a test is not there for a user.
+        silent = ("CI", "DO_NOT_TRACK", "GITHUB_", "MLFLOW_", "PYTEST_")
+        own = {name: value for name, value in os.environ.items() if not name.startswith(silent)}
+        path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+        command = ["kedro", "run", "--env", "test", "--pipelines", "inspection"]
+        done = subprocess.run(
+            [sys.executable, "-m", *command, "--params", "reports=asked"],
+            cwd=project,
+            env=own | {"PYTHONPATH": path, "ASKED": str(tmp_path / "asked")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert len(list(Reports(project / "asked/reports.jsonl"))) == 3
+        assert set((tmp_path / "asked").read_text().split()) == {"guarded"}
 
 
 class TestPhotosOfOnesOwn:
@@ -179,6 +217,16 @@ class TestRefused:
         )
         said = refusal(project, f"adapter={tmp_path}", "reports=foreign")
         assert "belongs to another model" in said
+
+    @pytest.mark.parametrize("pipeline", ["inspection", "export"])
+    def test_an_adapter_of_a_model_that_is_set_otherwise(
+        self, project: Path, adapter: Path, pipeline: str
+    ) -> None:
+        params = "vlm.frame=processed,reports=otherwise"
+        result = kedro(project, "run", "--env", "test", "--pipelines", pipeline, "--params", params)
+        assert result.exit_code == 1
+        assert "Traceback" not in result.output
+        assert "was trained to speak of boxes in a frame 128 wide" in result.output
 
     def test_what_is_not_installed(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         install = "pip install -c constraints.txt -e '.[train,serve]'"

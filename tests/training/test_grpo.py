@@ -11,6 +11,7 @@ from lng_kedro.training.grpo import train_grpo
 from lng_kedro.training.hard_samples import SPREADS
 from lng_kedro.training.params import GrpoParams
 from lng_kedro.training.sft import train_sft
+from lng_kedro.vlm.adapter import learned_from
 from tests.training.notes import Notes
 from tests.training.test_sft import sft_params
 
@@ -44,9 +45,13 @@ def sft_adapter(samples, photos, taxonomy, vlm_params, tmp_path_factory):
 
 def test_goes_on_from_the_sft_adapter(sft_adapter, samples, photos, taxonomy, vlm_params, tmp_path):
     params = grpo_params(tmp_path / "work")
+    assert learned_from(sft_adapter) == dict.fromkeys(samples["photo_id"])
+    samples = samples.assign(sha256="hash of " + samples["photo_id"])[1:]
     adapter, history = train_grpo(samples, photos, taxonomy, vlm_params, params, Notes(), sft_adapter)
     assert history["kl"].iloc[0] == pytest.approx(0.0, abs=1e-6), "the policy does not start at the reference"
     AdapterDataset(filepath=str(tmp_path / "adapter")).save(adapter)
+    known = {photo_id: f"hash of {photo_id}" for photo_id in samples["photo_id"]}
+    assert learned_from(tmp_path / "adapter") == {"p0": None, **known}
     before = load_file(sft_adapter / "adapter_model.safetensors")
     after = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     assert before.keys() == after.keys(), "another adapter than the trained one was stored"

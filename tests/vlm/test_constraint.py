@@ -245,8 +245,10 @@ def test_answers_that_had_to_be_short_are_told(shipped, taxonomy, loaders, caplo
     dialogue = Dialogue(taxonomy=taxonomy, frame=shipped.frame, reasoning=False)
     whole = answers_of(shipped, dialogue, loaders, 112, constrained=True)
     assert "shorter" not in caplog.text
-    answers_of(shipped, dialogue, loaders, 26, constrained=True)
+    assert not any(a.cramped for a in whole)
+    short = answers_of(shipped, dialogue, loaders, 26, constrained=True)
     longer = sum(a.n_tokens > 26 for a in whole)
+    assert [a.cramped for a in short] == [a.n_tokens > 26 for a in whole]
     assert f"{longer} of 4 answers are shorter than the model would have them" in caplog.text
 
 

@@ -16,7 +16,7 @@ class Model:
 
 def test_an_adapter_keeps_it(taxonomy, tmp_path):
     dialogue = Dialogue(taxonomy=taxonomy, frame=Frame(504, 504), reasoning=True)
-    Adapter(Model(), dialogue, ["b", "a"]).save_pretrained(str(tmp_path))
+    Adapter(Model(), dialogue, {}).save_pretrained(str(tmp_path))
     again = stored_dialogue(tmp_path)
     assert again == dialogue
     assert again.prompt == dialogue.prompt

@@ -37,7 +37,7 @@ class LabelJournal:
         if (quarantine["reason"] == "unreadable").any():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        for old in self.folder.glob("*.parquet"):
+        for old in [*self.folder.glob("*.parquet"), *self.folder.glob("*.part")]:  # of a write cut off, too
             old.unlink()
         for path, table in zip(self._paths(key), labels, strict=True):
             unfinished = path.with_suffix(".part")

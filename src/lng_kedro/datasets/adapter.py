@@ -14,7 +14,7 @@ class AdapterDataset(AbstractDataset[Any, Path]):
 
     Example:
         >>> adapter = AdapterDataset(filepath="data/06_models/gemma_3_4b/sft_adapter")
-        >>> adapter.save(Adapter(peft_model, photo_ids))
+        >>> adapter.save(Adapter(peft_model, dialogue, learned_from))
         >>> PeftModel.from_pretrained(base, adapter.load())
     """
 
@@ -51,7 +51,7 @@ class AdapterInUseDataset(AbstractDataset[NoReturn, Path | None]):
     """
 
     def __init__(self, *, filepath: str | None, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath) if filepath else None
+        self._filepath = Path(str(filepath)) if filepath else None
         self.metadata = metadata
 
     def save(self, data: NoReturn) -> None:  # noqa: ARG002

@@ -1,13 +1,36 @@
 """What people made of inspection reports."""
 
+import json
 from pathlib import Path
 from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from lng_kedro.inspection.corrections import Corrections, read_tasks
+from lng_kedro.inspection.corrections import Corrections
 from lng_kedro.inspection.review import corrections, fetch
 from lng_kedro.inspection.studio import StudioError, StudioFolder, running
+
+
+class _Value(BaseModel):
+    rotation: float = 0
+
+
+class _Result(BaseModel):
+    value: _Value = _Value()
+    image_rotation: float = 0
+
+
+class _Annotation(BaseModel):
+    id: int
+    updated_at: str
+    result: list[_Result] | None
+
+
+class _Task(BaseModel):
+    id: int
+    data: dict[str, Any]
+    annotations: list[_Annotation]
 
 
 class CorrectionsDataset(AbstractDataset[NoReturn, Corrections]):
@@ -43,10 +66,7 @@ class CorrectionsDataset(AbstractDataset[NoReturn, Corrections]):
         if not self._exists():
             raise DatasetError(self.missing)
         if self._export:
-            try:
-                return corrections(read_tasks(self._export.read_bytes()), self.folder)
-            except ValueError as error:
-                raise DatasetError(f"{self._export}: {error}") from error
+            return corrections(_exported(self._export), self.folder)
         try:
             with running(self.folder, self.command) as studio:
                 return fetch(studio, self.folder)
@@ -70,3 +90,18 @@ class CorrectionsDataset(AbstractDataset[NoReturn, Corrections]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self.folder.root), "export": str(self._export)}
+
+
+def _exported(path: Path) -> list[dict[str, Any]]:
+    """Tasks of an export, whose shape is that of Label Studio's JSON."""
+    text = path.read_bytes()
+    try:
+        TypeAdapter(list[_Task]).validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise DatasetError(
+            f"{path} is no export of Label Studio in the format JSON ({where}: {first['msg']}). In Label "
+            "Studio: Export, then 'JSON', neither JSON-MIN nor CSV."
+        ) from error
+    return list(json.loads(text))

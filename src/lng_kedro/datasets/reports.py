@@ -20,7 +20,7 @@ class NewPhotosDataset(AbstractDataset[NoReturn, NewPhotos]):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = filepath
+        self._filepath = str(filepath)  # --params takes a folder named 20261126 for a number
         self.metadata = metadata
 
     def load(self) -> NewPhotos:
@@ -43,7 +43,7 @@ class NewPhotosDataset(AbstractDataset[NoReturn, NewPhotos]):
             photos = NewPhotos.at(self._filepath)
         except ValueError as error:
             return f"No photos to inspect: {error}"
-        return None if photos.listing() else f"No photos to inspect: there are none at {self._filepath}"
+        return None if photos.are_any() else f"No photos to inspect: there are none at {self._filepath}"
 
     def _exists(self) -> bool:
         return self._problem() is None
@@ -84,7 +84,7 @@ class RenderedPhotosDataset(NewPhotosDataset):
         photos: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(filepath=photos or filepath, metadata=metadata)
+        super().__init__(filepath=filepath if photos is None else photos, metadata=metadata)
         self._render = photos is None
         self._n_jobs = n_jobs
         self._recipe = {"taxonomy": taxonomy, "count": count, "seed": seed, "difficulty": difficulty}

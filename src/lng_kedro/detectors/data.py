@@ -20,12 +20,14 @@ def training_samples(test: pd.DataFrame, *splits: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         test: the test split.
-        splits: the training splits; columns photo_id and ground_truth.
+        splits: the training splits; columns photo_id, ground_truth, and sha256 where it is known.
 
     Raises:
         ValueError: a test photo is among them.
     """
-    samples = pd.concat([split[["photo_id", "ground_truth"]] for split in splits], ignore_index=True)
+    samples = pd.concat(
+        [split.filter(["photo_id", "ground_truth", "sha256"]) for split in splits], ignore_index=True
+    )
     shared = sorted(set(samples["photo_id"]) & set(test["photo_id"]))
     if shared:
         raise ValueError(

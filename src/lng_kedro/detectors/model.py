@@ -5,14 +5,16 @@ from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from PIL.Image import Image
+from pydantic import BeforeValidator
 
 from lng_kedro.detectors.params import BaselinesParams
 from lng_kedro.detectors.quiet import keep_quiet
 from lng_kedro.geometry import PROCESSED_SIZE
 from lng_kedro.params import Params
+from lng_kedro.results import stored_contents
 from lng_kedro.taxonomy import BBOX, LABEL, Taxonomy
 
 WEIGHTS = "weights.safetensors"
@@ -27,7 +29,7 @@ class About(Params):
     classes: tuple[str, ...]
     image_size: int
     threshold: float
-    learned_from: tuple[str, ...]
+    learned_from: Annotated[dict[str, str | None], BeforeValidator(stored_contents)]
     architecture: dict[str, Any]
 
     @property

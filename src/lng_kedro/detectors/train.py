@@ -15,7 +15,7 @@ from lng_kedro.detectors.params import BaselinesParams, DetectorParams, TargetPa
 from lng_kedro.detectors.quiet import find_weights, keep_quiet
 from lng_kedro.detectors.scores import choose_threshold
 from lng_kedro.imaging import PhotoFolder
-from lng_kedro.results import data_hash
+from lng_kedro.results import contents, data_hash
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.training.run import (
     STATE,
@@ -76,7 +76,7 @@ def train_detector(
             checkpoint = _fit(arguments(params, chosen, weights, dataset), folder, tracker)
     best = _best(checkpoint, params, chosen, target, classes)
     found = {"threshold": _threshold(best, held_out, photos, taxonomy, params)}
-    about = best.about.model_copy(update=found | {"learned_from": tuple(samples["photo_id"])})
+    about = best.about.model_copy(update=found | {"learned_from": contents(samples)})
     return Detector(best.model, about), pd.DataFrame(read_state(checkpoint)["log_history"])
 
 
@@ -184,7 +184,7 @@ def _best(
         classes=tuple(classes),
         image_size=params.image_size,
         threshold=params.min_score,
-        learned_from=(),
+        learned_from={},
         architecture={k: v for k, v in model.yaml.items() if k != "yaml_file"},
     )
     # Built as it will be when it is loaded: where weights lie in memory changes the last digit.

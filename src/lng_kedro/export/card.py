@@ -16,7 +16,7 @@ import yaml
 from markupsafe import Markup
 
 from lng_kedro.params import flat
-from lng_kedro.results import Document, predictions_hash
+from lng_kedro.results import Document, Stored, predictions_hash
 from lng_kedro.tables import DETECTION, FORM, STAGES
 from lng_kedro.taxonomy import LABEL
 from lng_kedro.vlm.adapter import TrainedStage
@@ -40,9 +40,6 @@ AS_SERVER = """\
 vllm serve . --host 127.0.0.1
 transformers serve --host 127.0.0.1 .
 """
-
-Stored = Mapping[str, Callable[[], Any]]
-"""Name of a stored file -> its loader."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from lng_kedro.vlm.adapter import (
     TRAINED,
     adapter_hash,
     stored_dialogue,
-    trained_stages,
 )
 from lng_kedro.vlm.generate import with_photo
 from lng_kedro.vlm.load import Vlm, load_to_merge
@@ -70,15 +69,8 @@ def merge_adapter(params: VlmParams, adapter: Path, card: str) -> Merged:
         ValueError: the adapter does not say how it is asked, was trained on another base or to speak of boxes
             otherwise than the model's entry says now, or has weights that are no finite numbers.
     """
-    dialogue = stored_dialogue(adapter)
-    _check_base(params, adapter)
+    stored_dialogue(adapter)  # else refused before anything is loaded
     vlm = load_to_merge(params, adapter)
-    if vlm.frame != dialogue.frame:
-        raise ValueError(
-            f"The adapter {adapter} was trained to speak of boxes {dialogue.frame.unit}; the entry of "
-            f"'{params.model}' (conf/base/parameters/models.yml) makes them {vlm.frame.unit}. Set frame and "
-            "pixels as they were, or train the adapter again."
-        )
     model = merged_in_32_bits(vlm.model)
     # So that plain `generate` answers as this project's does.
     model.generation_config.suppress_tokens = list(vlm.barred_ids)
@@ -88,19 +80,6 @@ def merge_adapter(params: VlmParams, adapter: Path, card: str) -> Merged:
         origin=Origin(adapter_sha256=adapter_hash(adapter), vlm=params.alone()),
         card=card,
     )
-
-
-def _check_base(params: VlmParams, adapter: Path) -> None:
-    """An adapter fits any base of its size, and means nothing there."""
-    spec = params.spec
-    for stage in trained_stages(adapter):
-        trained_on, found = (stage.checkpoint, stage.revision), (spec.checkpoint, spec.revision)
-        # A folder may have been moved.
-        if trained_on != found and not Path(spec.checkpoint).is_dir():
-            raise ValueError(
-                f"The adapter {adapter} was trained on {' '.join(trained_on)}, and '{params.model}' is "
-                f"{' '.join(found)} (conf/base/parameters/models.yml): choose its own by --params model=NAME"
-            )
 
 
 def merged_in_32_bits(model: Any) -> Any:

@@ -12,8 +12,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-
 from lng_kedro.geometry import stored_box, upright_size
 from lng_kedro.imaging import PhotoHeader, photo_header
 from lng_kedro.quarantine import Rejected
@@ -115,51 +113,6 @@ def corrected_photos(corrections: Corrections, copy_of: Callable[[str], bytes | 
         except Rejected as problem:
             outcome = Rejected(problem.reason, f"task {task['id']}: {problem.detail}")
         yield Corrected(digest, _photo_of(task), outcome, annotation["updated_at"] if submitted else None)
-
-
-def read_tasks(export: bytes) -> list[Task]:
-    """Tasks of a file that Label Studio exported.
-
-    Raises:
-        ValueError: it is not in the format JSON, which alone holds all that is needed.
-    """
-    try:
-        return [
-            task.model_dump(exclude_unset=True) for task in TypeAdapter(list[_Task]).validate_json(export)
-        ]
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise ValueError(
-            f"{place}: {first['msg']}. Needed is Label Studio's export in the format JSON"
-        ) from error
-
-
-class _Shape(BaseModel):
-    """What is read later without a look; more may be there."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class _Value(_Shape):
-    rotation: float = 0
-
-
-class _Result(_Shape):
-    value: _Value = _Value()
-    image_rotation: float = 0
-
-
-class _Annotation(_Shape):
-    id: int
-    updated_at: str
-    result: list[_Result] | None = None
-
-
-class _Task(_Shape):
-    id: int
-    data: dict[str, Any]
-    annotations: list[_Annotation]
 
 
 def _taxonomy(task: Task, corrections: Corrections) -> Taxonomy:

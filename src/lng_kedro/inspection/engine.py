@@ -1,7 +1,9 @@
 """What answers: a model in this process, or a server. Callers need not know which."""
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Protocol
 
 from lng_kedro.inspection.record import MadeBy
@@ -41,3 +43,8 @@ class Engine(Protocol):
             InspectionStopped: nothing answers any more; the photos without an answer are asked again later.
         """
         ...
+
+
+def question_hash(dialogue: Dialogue, max_new_tokens: int) -> str:
+    """SHA-256 of what is asked about every photo, and of where its answer is cut off."""
+    return sha256(json.dumps([dialogue.prompt, max_new_tokens]).encode()).hexdigest()

@@ -1,6 +1,5 @@
 """A model in this process."""
 
-import json
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from lng_kedro.inspection.engine import Failure, InspectionStopped
+from lng_kedro.inspection.engine import Failure, InspectionStopped, question_hash
 from lng_kedro.inspection.params import InProcessParams
 from lng_kedro.inspection.record import MadeBy
 from lng_kedro.taxonomy import Taxonomy
@@ -62,14 +61,13 @@ class InProcessEngine:
             self.dialogue, weights = stored_dialogue(checkpoint), stored_origin(checkpoint).adapter_sha256
         else:
             self.dialogue = Dialogue(taxonomy=taxonomy, frame=self._vlm.frame, reasoning=False)
-        asked = json.dumps([self.dialogue.prompt, max_new_tokens])
         self.made_by = MadeBy(
             model=vlm_params.model,
             adapter_sha256=weights,
             taxonomy_sha256=self.dialogue.taxonomy.digest,
             engine=params.kind,
             constrained=constrained,
-            prompt_sha256=sha256(asked.encode()).hexdigest(),
+            prompt_sha256=question_hash(self.dialogue, max_new_tokens),
             model_sha256=sha256(vlm_params.fingerprint().encode()).hexdigest(),
         )
 

@@ -2,22 +2,27 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TextIO
 
 from lng_kedro.files import cut_half_line, held, write_whole
 from lng_kedro.inspection.engine import InspectionStopped
 from lng_kedro.inspection.photos import name_order
 from lng_kedro.inspection.record import MadeBy, PhotoReport
+from lng_kedro.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
 
 SOURCE = "photos.json"
 """File beside the reports that says of which folder's photos they are, and is held by who writes them."""
+
+TAXONOMY = "taxonomy.json"
+"""File beside the reports with what they may say."""
 
 LONGEST_NAME = 255
 """Bytes of a file's name."""
@@ -49,10 +54,22 @@ class Reports:
         return self.path.with_suffix("")
 
     def __iter__(self) -> Iterator[PhotoReport]:
-        """The reports, one at a time; half a line at the end, of a command at work or killed, is none."""
-        if self.path.is_file():
-            with self.path.open("rb") as lines:
-                yield from (PhotoReport.model_validate_json(line) for line in lines if line.endswith(b"\n"))
+        """The reports, one at a time: of each photo the last line that can be read.
+
+        Half a line at the end, of a command at work or killed, is none.
+        """
+        if not self.path.is_file():
+            return
+        with self.path.open("rb") as lines:
+            last = {report.photo: place for place, report in _read(lines) if report}
+            for place in sorted(last.values()):
+                lines.seek(place)
+                yield PhotoReport.model_validate_json(lines.readline())
+
+    def keep_taxonomy(self, taxonomy: Taxonomy) -> None:
+        """Writes down what the reports may say; whoever reads the first of them can know it."""
+        with _writable(self.path.parent):
+            write_whole(self.path.with_name(TAXONOMY), [taxonomy.model_dump_json(indent=1)])
 
     @contextmanager
     def writing(self, photos: Path) -> Iterator["ReportJournal"]:
@@ -62,26 +79,31 @@ class Reports:
             photos: the folder of photos.
 
         Raises:
-            InspectionStopped: another command is at it, or the reports are of another folder.
+            InspectionStopped: another command is at it, the reports are of another folder, or nothing can be
+                written there.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         source = self.path.with_name(SOURCE)
         busy = InspectionStopped(f"Another command is writing reports to {self.path.parent}.")
-        with held(source, busy) as file:
-            file.seek(0)
-            said = file.read()
-            if not said.endswith("\n"):
-                file.truncate(0)
-                file.write(json.dumps({"photos": str(photos)}, ensure_ascii=False) + "\n")
-                file.flush()
-            elif (known := json.loads(said)["photos"]) != str(photos):
-                raise InspectionStopped(
-                    f"{self.path.parent} holds reports of the photos in {known}; those of {photos} need "
-                    f"another place: --params reports=PATH. If the folder was only moved, say so in {source}."
-                )
-            cut_half_line(self.path)
-            with self.path.open("a+b") as lines:
-                yield ReportJournal(self, lines)
+        with ExitStack() as stack:
+            with _writable(self.path.parent):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._keep_source(stack.enter_context(held(source, busy)), source, photos)
+                cut_half_line(self.path)
+                self.path.touch()
+                lines = stack.enter_context(self.path.open("rb"))
+            yield ReportJournal(self, lines)
+
+    def _keep_source(self, file: TextIO, source: Path, photos: Path) -> None:
+        file.seek(0)
+        said = file.read()
+        if not said.endswith("\n"):
+            file.truncate(0)
+            os.write(file.fileno(), (json.dumps({"photos": str(photos)}, ensure_ascii=False) + "\n").encode())
+        elif (known := json.loads(said)["photos"]) != str(photos):
+            raise InspectionStopped(
+                f"{self.path.parent} holds reports of the photos in {known}; those of {photos} need "
+                f"another place: --params reports=PATH. If the folder was only moved, say so in {source}."
+            )
 
 
 class Known(NamedTuple):
@@ -111,14 +133,12 @@ class ReportJournal:
 
     def __post_init__(self) -> None:
         """Reads what is there; little of each report is kept: memory must not grow with their texts."""
-        unreadable = place = 0
-        self.lines.seek(0)
-        for line in self.lines:
-            try:
-                self._note(place, PhotoReport.model_validate_json(line))
-            except ValueError:  # a power cut may leave anything there, another version other keys
+        unreadable = 0
+        for place, report in _read(self.lines):
+            if report:
+                self._note(place, report)
+            else:
                 unreadable += 1
-            place += len(line)
         if unreadable:
             said = "%s: %d lines cannot be read; their photos are asked about again."
             logger.warning(said, self.reports.path, unreadable)
@@ -138,15 +158,17 @@ class ReportJournal:
         known = self._known.get(report.photo)
         if report.error and known and known[1:] == (report.fingerprint, report.made_by, report.error):
             return
-        place = self.lines.seek(0, 2)
-        self.lines.write(report.model_dump_json().encode() + b"\n")
-        self.lines.flush()
+        # Opened each time: what a full disk did not take must not be tried again when it is closed.
+        with _writable(self.reports.path), self.reports.path.open("ab") as file:
+            place = file.tell()
+            file.write(report.model_dump_json().encode() + b"\n")
         self._note(place, report)
 
     def finish(self) -> None:
         """Leaves one line a photo, sorted by name, and beside them a file a photo."""
-        write_whole(self.reports.path, (line.decode() for line in self._sorted()))
-        self._write_files()
+        with _writable(self.reports.path):
+            write_whole(self.reports.path, (line.decode() for line in self._sorted()))
+            self._write_files()
 
     def _write_files(self) -> None:
         """A file a photo, written where it says something new; those of photos without a line go."""
@@ -157,7 +179,7 @@ class ReportJournal:
             path = folder / file_name(report.photo)
             wanted.add(path)
             text = report.model_dump_json(indent=1) + "\n"
-            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            if not path.is_file() or path.read_bytes() != text.encode():
                 write_whole(path, [text])
         for path in set(folder.rglob("*.json")) - wanted:
             with suppress(ValueError):  # it is somebody else's
@@ -175,8 +197,38 @@ class ReportJournal:
 
 
 def file_name(photo: str) -> str:
-    """A photo's own file below the folder of files: its name with ``.json``, or a hash if too long."""
-    folder, slash, name = photo.rpartition("/")
-    if len(name.encode()) + len(".json") > LONGEST_NAME:
-        name = sha256(name.encode()).hexdigest()
-    return f"{folder}{slash}{name}.json"
+    """A photo's own file below the folder of files: its name with ``.json``.
+
+    Names that are too long then, and folders whose names end as files' do, become hashes.
+    """
+    *folders, name = photo.split("/")
+    parts = [_digest(folder) if folder.lower().endswith(".json") else folder for folder in folders]
+    too_long = len(name.encode()) + len(".json") > LONGEST_NAME
+    return "/".join([*parts, f"{_digest(name) if too_long else name}.json"])
+
+
+def _digest(name: str) -> str:
+    return sha256(name.encode()).hexdigest()
+
+
+def _read(lines: BinaryIO) -> Iterator[tuple[int, PhotoReport | None]]:
+    """Where each whole line begins, and its report; None for what is none."""
+    place = lines.seek(0)
+    for line in lines:
+        try:
+            yield place, PhotoReport.model_validate_json(line) if line.endswith(b"\n") else None
+        except ValueError:  # a power cut may leave anything there, another version other keys
+            yield place, None
+        place += len(line)
+
+
+@contextmanager
+def _writable(place: Path) -> Iterator[None]:
+    """A full disk, or a place that cannot be written to, is said in a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise InspectionStopped(
+            f"{place} cannot be written: {error.strerror}. Make room there, or name another place by "
+            "--params reports=PATH. What was reported is kept; the same command goes on from there."
+        ) from error

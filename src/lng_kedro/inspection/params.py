@@ -33,9 +33,9 @@ class ServerParams(Params):
             serve`).
         logprobs: ask for the tokens' log-probabilities, from which findings have their scores.
         parallel: requests at once.
-        timeout_s: seconds until a request is given up.
-        retries: how often a request is sent again after a time-out, a lost connection, 429 or 5xx; from half
-            a second to eight seconds later.
+        timeout_s: seconds until a request is given up, from sending it to its last byte.
+        retries: how often a request is sent again: after a time-out, a lost connection, 429 or 5xx from half
+            a second to eight seconds later; after a reply that is none at once.
         api_key_variable: name of the environment variable that holds the server's key; None for no key.
     """
 
@@ -55,8 +55,12 @@ class ServerParams(Params):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"'{url}' is no URL such as http://127.0.0.1:8000/v1")
-        if parts.username or parts.password:  # it would stand in logs and reports
-            raise ValueError("a URL holds no key here: name the variable that does with api_key_variable")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            # It would stand in logs and reports.
+            raise ValueError(
+                "a URL holds no key here, and nothing behind ? or #: name the variable with the key in "
+                "api_key_variable"
+            )
         return url.rstrip("/")
 
     @property

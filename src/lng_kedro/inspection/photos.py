@@ -38,11 +38,14 @@ class NewPhotos:
         Korean names are found in whichever form of Unicode a file system keeps them.
 
         Raises:
-            ValueError: there is no such folder or photo, or the pattern leads out of its own folder.
+            ValueError: there is no such folder or photo, its path is not UTF-8, or the pattern leads out of
+                its own folder.
         """
         if found := _existing(Path(place)):
             root = found.resolve()
-            return cls(root) if root.is_dir() else cls(root.parent, (escape(_composed(root.name)),))
+            if root.is_dir():
+                return cls(_named(root))
+            return cls(_named(root.parent), (escape(_composed(root.name)),))
         parts = Path(place).parts
         fixed = next((i for i, part in enumerate(parts) if _WILD & set(part)), None)
         folder = None if fixed is None else _existing(Path(*parts[:fixed]))
@@ -50,12 +53,16 @@ class NewPhotos:
             raise ValueError(f"there is no folder {place if fixed is None else Path(*parts[:fixed])}")
         if ".." in parts[fixed:]:
             raise ValueError(f"'..' after a wildcard leads out of {folder}")
-        return cls(folder.resolve(), tuple(map(_composed, parts[fixed:])))
+        return cls(_named(folder.resolve()), tuple(map(_composed, parts[fixed:])))
 
     def listing(self) -> dict[str, str | Rejected]:
         """Each photo by name, and its fingerprint or why it cannot be one; hidden files are passed over."""
         found = dict(self._walk())
         return {name: found[name] for name in sorted(found, key=name_order)}
+
+    def are_any(self) -> bool:
+        """Whether a listing would hold anything; it ends at the first."""
+        return next(self._walk(), None) is not None
 
     def read(self, photo: str, max_bytes: int) -> tuple[str, bytes]:
         """Fingerprint and content of one photo.
@@ -85,26 +92,28 @@ class NewPhotos:
     def _walk(self) -> Iterator[tuple[str, str | Rejected]]:
         unreadable: list[OSError] = []
         for folder, names, files in os.walk(self.root, onerror=unreadable.append):
-            names[:] = [name for name in names if not _is_hidden(name)]
             below = Path(folder).relative_to(self.root)
+            names[:] = [n for n in names if not _is_hidden(n) and self._may_lead(below / _shown(n))]
+            files = [n for n in files if not _is_hidden(n) and self._is_wanted(below / _shown(n))]
             for name in (*names, *files):
                 if not is_utf8(name):
-                    shown = os.fsencode(name).decode("cp949", "replace")
                     detail = "its name is not UTF-8, shown as cp949: convmv -f cp949 -t utf-8 renames it"
-                    yield (below / shown).as_posix(), Rejected("file_name", detail)
+                    yield (below / _shown(name)).as_posix(), Rejected("file_name", detail)
             names[:] = filter(is_utf8, names)
             # Links to folders are not followed; what lies below this one is found where it is.
             for name in filter(partial(self._leads_out, below), names):
                 yield (below / name).as_posix(), Rejected("unsafe_path", _OUTSIDE)
             for name in filter(is_utf8, files):
-                path = (below / name).as_posix()
-                if not _is_hidden(name) and self._is_wanted(path):
-                    yield from self._look_at(path)
+                yield from self._look_at((below / name).as_posix())
         for error in unreadable:
             yield Path(error.filename).relative_to(self.root).as_posix(), _unreadable(error)
 
-    def _is_wanted(self, path: str) -> bool:
-        return self.pattern is None or _matches(PurePosixPath(_composed(path)).parts, self.pattern)
+    def _is_wanted(self, path: Path) -> bool:
+        return self.pattern is None or _matches(_parts(path), self.pattern)
+
+    def _may_lead(self, folder: Path) -> bool:
+        """Whether something below this folder may be wanted."""
+        return self.pattern is None or _begins(_parts(folder), self.pattern)
 
     def _leads_out(self, below: Path, name: str) -> bool:
         path = self.root / below / name
@@ -148,6 +157,31 @@ def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
 
 
+def _begins(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether a longer path that begins with these parts may match."""
+    if not parts or not pattern or pattern[0] == "**":
+        return bool(pattern)
+    return fnmatchcase(parts[0], pattern[0]) and _begins(parts[1:], pattern[1:])
+
+
+def _parts(path: Path) -> tuple[str, ...]:
+    return PurePosixPath(_composed(path.as_posix())).parts
+
+
+def _named(root: Path) -> Path:
+    if is_utf8(str(root)):
+        return root
+    raise ValueError(
+        f"the path of the folder {_shown(str(root))} (shown as cp949) is not UTF-8, and no report could name "
+        "it: convmv -f cp949 -t utf-8 renames it"
+    )
+
+
+def _shown(name: str) -> str:
+    """A name as it is, or as Windows wrote it in Korean."""
+    return name if is_utf8(name) else os.fsencode(name).decode("cp949", "replace")
+
+
 def _composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
@@ -157,7 +191,8 @@ def _is_hidden(name: str) -> bool:
 
 
 def _fingerprint(status: os.stat_result) -> str:
-    return f"{status.st_size}-{status.st_mtime_ns}"
+    # The last cannot be set back: exiftool -P turns a photo and keeps size and time.
+    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
 
 
 def _unreadable(error: OSError) -> Rejected:

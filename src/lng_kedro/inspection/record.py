@@ -19,6 +19,8 @@ class MadeBy(BaseModel):
         prompt_sha256: of what was asked.
         model_sha256: of the model's entry, and of its weights' files where they lie in a folder; None where
             nobody here knows it.
+        scores: findings' scores were asked for, which a server need not be.
+        jpeg_quality: in which photos were shown; None where nobody says.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,6 +32,8 @@ class MadeBy(BaseModel):
     constrained: bool
     prompt_sha256: str
     model_sha256: str | None = None
+    scores: bool = True
+    jpeg_quality: int | None = None
 
 
 class PhotoReport(BaseModel):
@@ -37,7 +41,7 @@ class PhotoReport(BaseModel):
 
     Attributes:
         photo: path below the folder of photos, with forward slashes.
-        fingerprint: size and time of change of its file: another photo of that name is a new one.
+        fingerprint: size and times of change of its file: another photo of that name is a new one.
         sha256: of its file; None where it could not be read.
         width: of the upright photo in pixels; None where it could not be read.
         height: likewise.
@@ -45,12 +49,14 @@ class PhotoReport(BaseModel):
         error: None, or a reason of `quarantine.REASONS` or ``engine``, and what was found.
         findings: each with label, bbox, the taxonomy's fields and score. bbox is x_min, y_min, x_max, y_max
             in pixels of the upright photo; score is the chance that the model gives to label and box, 0 to 1,
-            or None where it is not known. What a model said that is not allowed is None.
+            or None where it is not known. What a model said that is not allowed, such as a box that reaches
+            out of the photo, is None.
         score: the least of the findings' scores; None where there is none.
         text: what the model wrote.
         schema_true: it is strict JSON, and every finding has all keys with allowed values.
         finished: it was not cut off.
-        n_tokens: of the text.
+        cramped: it ends in time because the model was kept from going on; findings may be missing.
+        n_tokens: of the text; 0 where a server does not say it.
         made_by: model, adapter, taxonomy and engine.
         time: when it was written, with its zone.
     """
@@ -69,6 +75,7 @@ class PhotoReport(BaseModel):
     text: str = ""
     schema_true: bool = False
     finished: bool = False
+    cramped: bool = False
     n_tokens: int = 0
     made_by: MadeBy
     time: datetime

@@ -13,6 +13,7 @@ const SHOW = [
   ['empty', 'without findings', ({ error, findings }) => error === null && findings.length === 0],
   ['untrue', 'not as the schema asks', (r) => r.error === null && !r.schema_true],
   ['cut', 'cut off', (r) => r.error === null && !r.finished],
+  ['cramped', 'findings may be missing', (r) => r.cramped],
 ];
 // What a single finding is asked for: label, each field.
 const ASKED = { label: page.labels, ...page.fields };
@@ -157,6 +158,7 @@ function words({ report }) {
   else {
     if (!report.schema_true) flags.push('not as the schema asks');
     if (!report.finished) flags.push('cut off');
+    if (report.cramped) flags.push('findings may be missing');
   }
   const list = report.findings.map(described);
   const nothing = h('li', {}, h('span', {}), h('span', {}, report.error ? 'no report' : 'nothing found'));

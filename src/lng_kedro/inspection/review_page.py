@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 from heapq import nsmallest
 from typing import Any
 
@@ -35,6 +36,7 @@ class _Counts:
     errors: int = 0
     empty: int = 0
     untrue: int = 0
+    cramped: int = 0
     makers: Counter[MadeBy] = field(default_factory=Counter)
 
     def of(self, reports: Iterable[PhotoReport]) -> Iterator[PhotoReport]:
@@ -45,6 +47,7 @@ class _Counts:
             self.errors += report.error is not None
             self.empty += report.error is None and not report.findings
             self.untrue += report.error is None and not report.schema_true
+            self.cramped += report.cramped
             self.makers[report.made_by] += 1
             yield report
 
@@ -58,7 +61,7 @@ def render_review_page(
 
     Args:
         reports: one a photo.
-        read_photo: gives a photo's file; one that cannot be read is left blank.
+        read_photo: gives a photo's file; one that cannot be read, or is another one now, is left blank.
         taxonomy: of the reports.
         page_mib: how large the file may become, in MiB.
     """
@@ -107,7 +110,9 @@ def _thumbnail(report: PhotoReport, read_photo: ReadPhoto) -> str:
         return ""
     try:
         photo = read_photo(report.photo)
-        jpeg = upright_jpeg(photo, SIDE, QUALITY, max_pixels=report.width * report.height)
-        return base64.b64encode(jpeg).decode()
+        # Another photo of that name would show boxes that are not its own, and may have any number of pixels.
+        if sha256(photo).hexdigest() != report.sha256:
+            return ""
+        return base64.b64encode(upright_jpeg(photo, SIDE, QUALITY, report.width * report.height)).decode()
     except (Rejected, OSError):
         return ""

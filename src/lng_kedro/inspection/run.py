@@ -20,9 +20,11 @@ from lng_kedro.inspection.engine import Engine, Failure, InspectionStopped
 from lng_kedro.inspection.journal import Reports
 from lng_kedro.inspection.params import PhotoParams
 from lng_kedro.inspection.photos import NewPhotos
-from lng_kedro.inspection.record import PhotoReport
+from lng_kedro.inspection.record import MadeBy, PhotoReport
 from lng_kedro.quarantine import Rejected
+from lng_kedro.report import is_inside
 from lng_kedro.taxonomy import BBOX
+from lng_kedro.vlm.dialogue import Dialogue
 from lng_kedro.vlm.generate import Answer
 
 logger = logging.getLogger(__name__)
@@ -76,10 +78,12 @@ def inspect_photos(photos: NewPhotos, reports: Reports, engine: Engine, params: 
     """
     with reports.writing(photos.root) as journal:
         listing = photos.listing()
+        reports.keep_taxonomy(engine.dialogue.taxonomy)
+        made_by = _made_by(engine, params)
         todo = {
             name: found
             for name, found in listing.items()
-            if isinstance(found, Rejected) or not journal.is_current(name, found, engine.made_by)
+            if isinstance(found, Rejected) or not journal.is_current(name, found, made_by)
         }
         logger.info("%d photos, of which %d are new, changed or were errors", len(listing), len(todo))
         done = 0
@@ -128,10 +132,16 @@ def reports_of(
             if isinstance(photo.outcome, ProcessedPhoto):
                 yield photo.outcome.jpeg
 
+    made_by = _made_by(engine, params)
     for answer in engine.answers(usable()):
-        yield from _errors(waiting, engine)
-        yield _report(waiting.popleft(), answer, engine)
-    yield from _errors(waiting, engine)
+        yield from _errors(waiting, made_by)
+        yield _report(waiting.popleft(), answer, engine.dialogue, made_by)
+    yield from _errors(waiting, made_by)
+
+
+def _made_by(engine: Engine, params: PhotoParams) -> MadeBy:
+    """With what decides the pixels that are shown; limits of photos decide whether they are."""
+    return engine.made_by.model_copy(update={"jpeg_quality": params.jpeg_quality})
 
 
 @dataclass(frozen=True)
@@ -155,44 +165,49 @@ class _Preparation:
         return _Prepared(name, fingerprint, digest, photo)
 
 
-def _errors(waiting: deque[_Prepared], engine: Engine) -> Iterator[PhotoReport]:
+def _errors(waiting: deque[_Prepared], made_by: MadeBy) -> Iterator[PhotoReport]:
     """Of the photos before the next that was asked about."""
     while waiting and isinstance(problem := waiting[0].outcome, Rejected):
         photo = waiting.popleft()
-        yield _made(photo, engine, error={"reason": problem.reason, "detail": problem.detail})
+        yield _made(photo, made_by, error={"reason": problem.reason, "detail": problem.detail})
 
 
-def _report(photo: _Prepared, answer: Answer | Failure, engine: Engine) -> PhotoReport:
+def _report(photo: _Prepared, answer: Answer | Failure, dialogue: Dialogue, made_by: MadeBy) -> PhotoReport:
     assert isinstance(photo.outcome, ProcessedPhoto)  # noqa: S101  errors are not asked about
     width, height = upright_size(photo.outcome.width, photo.outcome.height, photo.outcome.orientation)
     size = {"width": width, "height": height, "orientation": photo.outcome.orientation}
     if isinstance(answer, Failure):
-        return _made(photo, engine, **size, error={"reason": FAILED, "detail": _utf8(answer.detail)})
-    report, objects = engine.dialogue.read(answer.text)
+        return _made(photo, made_by, **size, error={"reason": FAILED, "detail": _utf8(answer.detail)})
+    report, objects = dialogue.read(answer.text)
     scores = [*map(_chance, answer.scores), *repeat(None, len(objects))]
+    # A box that reaches out of its photo is none: where else the model means, nobody knows.
+    inside = [
+        finding.bbox is not None and is_inside(finding.bbox, dialogue.frame) for finding in report.findings
+    ]
     findings = [
-        {**found, BBOX: _upright(found[BBOX], width, height), "score": score}
-        for found, score in zip(objects, scores, strict=False)
+        {**found, BBOX: _upright(found[BBOX], width, height) if is_box else None, "score": score}
+        for found, is_box, score in zip(objects, inside, scores, strict=False)
     ]
     return _made(
         photo,
-        engine,
+        made_by,
         **size,
         findings=findings,
         score=min((f["score"] for f in findings if f["score"] is not None), default=None),
         text=_utf8(answer.text),
         schema_true=report.schema_true,
         finished=answer.finished,
+        cramped=answer.cramped,
         n_tokens=answer.n_tokens,
     )
 
 
-def _made(photo: _Prepared, engine: Engine, **found: Any) -> PhotoReport:
+def _made(photo: _Prepared, made_by: MadeBy, **found: Any) -> PhotoReport:
     return PhotoReport(
         photo=photo.name,
         fingerprint=photo.fingerprint,
         sha256=photo.sha256,
-        made_by=engine.made_by,
+        made_by=made_by,
         time=datetime.now(UTC).replace(microsecond=0),
         **found,
     )
@@ -203,14 +218,10 @@ def _utf8(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def _upright(box: Iterable[float] | None, width: int, height: int) -> list[float] | None:
+def _upright(box: Iterable[float], width: int, height: int) -> list[float]:
     """Corners in the processed photo -> in the upright one, to a hundredth of a pixel."""
     sides = (width, height, width, height)
-    return (
-        None
-        if box is None
-        else [round(v / PROCESSED_SIZE * side, 2) for v, side in zip(box, sides, strict=True)]
-    )
+    return [round(v / PROCESSED_SIZE * side, 2) for v, side in zip(box, sides, strict=True)]
 
 
 def _chance(log_probability: float) -> float | None:

@@ -1,17 +1,18 @@
 """Answers of an OpenAI-compatible server: vLLM on a GPU, `transformers serve` on a laptop."""
 
-import json
 import logging
 import os
 from base64 import b64encode
 from collections import deque
 from collections.abc import Iterable, Iterator
-from hashlib import sha256
+from contextlib import suppress
 from io import BytesIO
 from textwrap import shorten
-from typing import Any
+from typing import Annotated, Any
 
+from anyio import fail_after
 from anyio.from_thread import start_blocking_portal
+from httpx2 import ReadTimeout, Request, Response
 from openai import (
     APIError,
     APIStatusError,
@@ -20,11 +21,11 @@ from openai import (
     DefaultAsyncHttpxClient,
     Timeout,
 )
-from openai.types.chat import ChatCompletion
 from PIL import Image
+from pydantic import BaseModel, Field, ValidationError
 
 from lng_kedro.geometry import PROCESSED_SIZE
-from lng_kedro.inspection.engine import Failure, InspectionStopped
+from lng_kedro.inspection.engine import Failure, InspectionStopped, question_hash
 from lng_kedro.inspection.params import ServerParams
 from lng_kedro.inspection.record import MadeBy
 from lng_kedro.prompts import Message
@@ -43,6 +44,65 @@ ONE_WORD = "LNG"
 
 NO_ENTRY = {401, 403, 429}
 """Statuses that are about a key or too many requests, not about what was asked."""
+
+
+class _NoAnswer(InspectionStopped):
+    """Something was sent back that is no chat completion."""
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    # Some servers take the thought out of the text, under one of two names.
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+
+
+class _Token(BaseModel):
+    token: str
+    logprob: float
+
+
+class _Tokens(BaseModel):
+    content: list[_Token] | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+    logprobs: _Tokens | None = None
+
+
+class _Usage(BaseModel):
+    completion_tokens: int | None = None
+
+
+class _Reply(BaseModel):
+    """What is read of a chat completion."""
+
+    choices: Annotated[list[_Choice], Field(min_length=1)]
+    usage: _Usage | None = None
+
+
+class _Model(BaseModel):
+    id: str
+    owned_by: str = ""
+
+
+class _Models(BaseModel):
+    """What is read of a list of models."""
+
+    data: list[_Model]
+
+
+class _HttpClient(DefaultAsyncHttpxClient):
+    """Gives a whole request up in time: httpx's own limit begins anew with every byte that comes."""
+
+    async def send(self, request: Request, **options: Any) -> Response:
+        try:
+            with fail_after(request.extensions["timeout"]["read"]):
+                return await super().send(request, **options)
+        except TimeoutError as error:
+            raise ReadTimeout("", request=request) from error
 
 
 class ServerEngine:
@@ -77,7 +137,8 @@ class ServerEngine:
             taxonomy_sha256=dialogue.taxonomy.digest,
             engine=params.url,
             constrained=params.schema_as != "none",
-            prompt_sha256=sha256(json.dumps([dialogue.prompt, max_new_tokens]).encode()).hexdigest(),
+            prompt_sha256=question_hash(dialogue, max_new_tokens),
+            scores=params.logprobs,
         )
         self._params = params
         self._max_new_tokens = max_new_tokens
@@ -93,7 +154,7 @@ class ServerEngine:
 
     def answers(self, photos: Iterable[bytes]) -> Iterator[Answer | Failure]:
         """One answer a photo, in order; see `Engine`."""
-        # An event loop in a thread: what is in flight can be cut off at once, whatever ends this.
+        # An event loop in a thread: what is in flight is cut off at once, whatever exception ends this.
         with start_blocking_portal() as portal:
             client = self._client()
             asked: deque[Any] = deque()
@@ -108,8 +169,6 @@ class ServerEngine:
                 while asked:
                     yield asked.popleft().result()
             finally:
-                for request in asked:
-                    request.cancel()
                 portal.call(client.close)
 
     def _client(self) -> AsyncOpenAI:
@@ -119,7 +178,7 @@ class ServerEngine:
             timeout=Timeout(self._params.timeout_s, connect=min(CONNECT_S, self._params.timeout_s)),
             max_retries=self._params.retries,
             # No proxy stands between this machine and itself.
-            http_client=DefaultAsyncHttpxClient(trust_env=not self._params.is_loopback),
+            http_client=_HttpClient(trust_env=not self._params.is_loopback),
         )
         client.organization = client.project = None  # of an account that the environment may name
         return client
@@ -158,14 +217,15 @@ class ServerEngine:
                 )
 
     async def _answer(self, client: AsyncOpenAI, photo: bytes) -> Answer | Failure:
+        """Its answer, or why this photo alone has none: the server does answer about a grey one."""
         try:
             try:
                 return await self._ask(client, photo, self._max_new_tokens, self._fields)
-            except APIStatusError as error:
-                if error.status_code in NO_ENTRY:
+            except (APIError, _NoAnswer) as error:
+                if isinstance(error, APITimeoutError) or getattr(error, "status_code", None) in NO_ENTRY:
                     raise
                 await self._ask_about_nothing(client)
-                return Failure(self._said(error))
+                return Failure(self._failed(error))
         except APIError as error:
             raise InspectionStopped(self._gone(error)) from error
 
@@ -174,20 +234,21 @@ class ServerEngine:
         return self._optional["schema_as"] | self._optional["logprobs"] | self._vllm
 
     async def _ask(self, client: AsyncOpenAI, photo: bytes, limit: int, fields: dict[str, Any]) -> Answer:
-        reply = await client.chat.completions.create(
-            model=self._params.model,
-            messages=photo_messages(self.dialogue, photo),  # type: ignore[arg-type]
-            max_tokens=limit,
-            temperature=0,
-            # `transformers serve` makes a penalty on repetition of it; the checkpoint's is not wanted.
-            frequency_penalty=0,
-            extra_body=fields,
-        )
-        if not isinstance(reply, ChatCompletion) or not reply.choices:
-            raise InspectionStopped(
-                f"{self._params.url} answers, but is no OpenAI-compatible server: {_brief(reply)}"
+        for _ in range(self._params.retries + 1):
+            reply = await client.chat.completions.with_raw_response.create(
+                model=self._params.model,
+                messages=photo_messages(self.dialogue, photo),  # type: ignore[arg-type]
+                max_tokens=limit,
+                temperature=0,
+                # `transformers serve` makes a penalty on repetition of it; the checkpoint's is not wanted.
+                frequency_penalty=0,
+                extra_body=fields,
             )
-        return read_answer(reply)
+            with suppress(ValidationError):
+                return read_answer(reply.content)
+        raise _NoAnswer(
+            f"{self._params.url} answers, but not as an OpenAI-compatible server: '{_brief(reply.text)}'"
+        )
 
     async def _known_models(self, client: AsyncOpenAI) -> dict[str, str]:
         """Names and owners of the models that the server lists; none where it lists none.
@@ -195,9 +256,10 @@ class ServerEngine:
         `transformers serve` lists what is in a cache, not the folder that it serves.
         """
         try:
-            listed = await client.with_options(max_retries=1).models.list()
-            return {model.id: model.owned_by for model in listed.data}
-        except APIError:
+            listed = await client.with_options(max_retries=1).models.with_raw_response.list()
+            models = _Models.model_validate_json(listed.content).data
+            return {model.id: model.owned_by for model in models}
+        except (APIError, ValidationError):
             return {}
 
     async def _cause(self, client: AsyncOpenAI, error: APIStatusError) -> str:
@@ -225,9 +287,22 @@ class ServerEngine:
         message = body.get("message") or body.get("detail") or error.response.text
         return f"{self._params.url} said {error.status_code}, {_brief(message)}"
 
+    def _failed(self, error: APIError | _NoAnswer) -> str:
+        """Why one photo has no answer."""
+        if isinstance(error, APIStatusError):
+            return self._said(error)
+        if isinstance(error, _NoAnswer):
+            return str(error)
+        found = _brief(error.__cause__ or error)
+        return f"{self._params.url} broke off {self._tries} ({found}), and answers about another photo"
+
+    @property
+    def _tries(self) -> str:
+        return f"after {self._params.retries + 1} tries"
+
     def _gone(self, error: APIError) -> str:
         """Why nothing is asked any more, and what helps."""
-        times = f"after {self._params.retries + 1} tries"
+        times = self._tries
         if isinstance(error, APITimeoutError):
             why = (
                 f"{self._params.url} gave no answer within {self._params.timeout_s:g} s, {times}: raise "
@@ -253,17 +328,20 @@ def photo_messages(dialogue: Dialogue, photo: bytes) -> list[Message]:
     return messages
 
 
-def read_answer(reply: ChatCompletion) -> Answer:
-    """The answer in a server's reply.
+def read_answer(reply: bytes) -> Answer:
+    """The answer in a server's reply, JSON of a chat completion.
 
     Scores are those of `generate_answers` where the reply holds the tokens' log-probabilities; else there are
-    none.
+    none. The number of tokens is 0 where the reply does not say it.
+
+    Raises:
+        pydantic.ValidationError: it is none.
     """
-    choice = reply.choices[0]
+    read = _Reply.model_validate_json(reply)
+    choice = read.choices[0]
     finished = choice.finish_reason == "stop"
     content = choice.message.content or ""
-    # Some servers take the thought out of the text, under one of two names.
-    thought = getattr(choice.message, "reasoning", None) or getattr(choice.message, "reasoning_content", None)
+    thought = choice.message.reasoning or choice.message.reasoning_content
     if thought:
         closing = THINK_CLOSE if content or finished else ""
         content = f"{THINK_OPEN}{thought}{closing}{content}"
@@ -272,7 +350,8 @@ def read_answer(reply: ChatCompletion) -> Answer:
     scores: tuple[float, ...] = ()
     if "".join(pieces).startswith(content):  # else they do not tell where in the text they stand
         scores = object_scores(content, pieces, [token.logprob for token in tokens])
-    return Answer(content, reply.usage.completion_tokens if reply.usage else 0, finished, scores)
+    n_tokens = read.usage and read.usage.completion_tokens
+    return Answer(content, n_tokens or 0, finished, scores)
 
 
 def _schema_fields(schema_as: str, dialogue: Dialogue) -> dict[str, Any]:
@@ -311,6 +390,11 @@ def _api_key(params: ServerParams) -> str:
     if not key:
         raise ValueError(
             f"inspection.engine.api_key_variable: the environment holds no {params.api_key_variable}"
+        )
+    if not (key.isascii() and key.isprintable()):  # no header can hold it
+        raise ValueError(
+            f"inspection.engine.api_key_variable: {params.api_key_variable} holds a line break, or letters "
+            "that no key has"
         )
     return key
 

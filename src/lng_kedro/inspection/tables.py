@@ -17,6 +17,9 @@ SIDES = ("x_min", "y_min", "x_max", "y_max")
 NOT_TRUE = "not_schema_true"
 """Reason beside those of errors: the model wrote what no report may say, or was cut off."""
 
+CRAMPED = "cramped"
+"""Reason beside those of errors: findings may be missing, as there was no room for more."""
+
 
 def findings_csv(reports: Iterable[PhotoReport], taxonomy: Taxonomy) -> str:
     """One row a finding: photo, number, label, box in pixels of the upright photo, score, fields.
@@ -24,10 +27,12 @@ def findings_csv(reports: Iterable[PhotoReport], taxonomy: Taxonomy) -> str:
     A text that a spreadsheet would take for a formula has an apostrophe before it.
 
     Args:
-        reports: of all photos.
-        taxonomy: gives the fields.
+        reports: of all photos, to be read twice.
+        taxonomy: gives the fields; those that only reports of another one have come last.
     """
-    header = ("photo", "number", LABEL, *SIDES, "score", *taxonomy.field_names)
+    others = {name for found in _findings(reports) for name in found} - {LABEL, BBOX, "score"}
+    fields = (*taxonomy.field_names, *sorted(others - {*taxonomy.field_names}))
+    header = ("photo", "number", LABEL, *SIDES, "score", *fields)
     rows = (
         (
             report.photo,
@@ -35,7 +40,7 @@ def findings_csv(reports: Iterable[PhotoReport], taxonomy: Taxonomy) -> str:
             found[LABEL],
             *(found[BBOX] or [None] * 4),
             found["score"],
-            *(found.get(name) for name in taxonomy.field_names),
+            *(found.get(name) for name in fields),
         )
         for report in reports
         for number, found in enumerate(report.findings, 1)
@@ -53,13 +58,16 @@ def errors_csv(reports: Iterable[PhotoReport]) -> str:
 def reports_coco(reports: Iterable[PhotoReport], taxonomy: Taxonomy) -> dict[str, Any]:
     """COCO's form: photos that were looked at, in their upright size, and findings with a label and a box.
 
-    A category is the AI-Hub id of the label's defect, as in `coco`; fields are attributes.
+    A category is the AI-Hub id of the label's defect, as in `coco`; fields are attributes. Labels that only
+    reports of another taxonomy have are numbered after all of this one's.
 
     Args:
-        reports: of all photos.
-        taxonomy: labels, their ids, and fields.
+        reports: of all photos, to be read twice.
+        taxonomy: labels and their ids.
     """
     ids = {label.name: label.defective_id for label in taxonomy.labels}
+    others = sorted({found[LABEL] for found in _findings(reports)} - {None, *ids})
+    ids |= {name: number for number, name in enumerate(others, max(ids.values()) + 1)}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for report in reports:
@@ -69,7 +77,7 @@ def reports_coco(reports: Iterable[PhotoReport], taxonomy: Taxonomy) -> dict[str
             {"id": len(images) + 1, "file_name": report.photo, "width": report.width, "height": report.height}
         )
         for found in report.findings:
-            if found[BBOX] and found[LABEL] in ids:
+            if found[BBOX] and found[LABEL]:
                 place = {
                     "id": len(annotations) + 1,
                     "image_id": len(images),
@@ -130,7 +138,13 @@ def _problem(report: PhotoReport) -> tuple[str, str] | None:
         return report.error["reason"], report.error["detail"]
     if not report.schema_true:
         return NOT_TRUE, "the report has what the schema forbids" if report.finished else "it was cut off"
+    if report.cramped:
+        return CRAMPED, "findings may be missing: the model had no room for more (max_new_tokens)"
     return None
+
+
+def _findings(reports: Iterable[PhotoReport]) -> Iterator[Mapping[str, Any]]:
+    return (found for report in reports for found in report.findings)
 
 
 def _annotation(found: Mapping[str, Any]) -> dict[str, Any]:

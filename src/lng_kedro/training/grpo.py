@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from lng_kedro.imaging import PhotoFolder
-from lng_kedro.results import data_hash
+from lng_kedro.results import contents, data_hash
 from lng_kedro.rewards import build_rewards
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.training.data import grpo_dataset
@@ -102,7 +102,7 @@ def train_grpo(
     )
     check_arguments(arguments, trainer.args)
     history = fit(trainer, folder, tracker, "GRPO")
-    seen = learned_from(adapter).union(samples["photo_id"])
+    seen = {**learned_from(adapter), **contents(samples)}
     dialogue = Dialogue(taxonomy=taxonomy, frame=vlm.frame, reasoning=True)
     stages = [*trained_stages(adapter), trained_stage("GRPO", samples, data, vlm_params, params)]
     return Adapter(trainer.model, dialogue, seen, stages), history

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from lng_kedro.imaging import PhotoFolder
-from lng_kedro.results import data_hash
+from lng_kedro.results import contents, data_hash
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.training.data import sft_dataset
 from lng_kedro.training.memory import check_gpu
@@ -81,7 +81,7 @@ def train_sft(
     adapter = Adapter(
         trainer.model,
         Dialogue(taxonomy=taxonomy, frame=vlm.frame, reasoning=False),
-        samples["photo_id"],
+        contents(samples),
         [trained_stage("SFT", samples, data, vlm_params, params)],
     )
     return adapter, history

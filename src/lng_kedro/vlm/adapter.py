@@ -1,7 +1,7 @@
 """A trained adapter, how it is spoken with and was trained, and the photos that it learned from."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from lng_kedro.results import Contents, stored_contents
 from lng_kedro.vlm.dialogue import Dialogue
 
 WEIGHTS = "adapter_model.safetensors"
@@ -51,20 +52,21 @@ class Adapter:
     Attributes:
         model: a `PeftModel`.
         dialogue: how it was spoken with.
-        learned_from: ids of the photos that it was trained on, in all of its stages.
+        learned_from: the photos that it was trained on, in all of its stages.
         stages: how it was trained, first to last.
     """
 
     model: Any
     dialogue: Dialogue
-    learned_from: Iterable[str]
+    learned_from: Contents
     stages: Sequence[TrainedStage] = ()
 
     def save_pretrained(self, folder: str, **how: Any) -> None:
         """Writes the adapter as PEFT does, and beside it what is needed to use it and to test it."""
         self.model.save_pretrained(folder, **how)
         Path(folder, DIALOGUE).write_text(self.dialogue.model_dump_json(indent=1), encoding="utf-8")
-        Path(folder, LEARNED_FROM).write_text(json.dumps(sorted(self.learned_from)), encoding="utf-8")
+        learned = json.dumps(dict(self.learned_from), sort_keys=True)
+        Path(folder, LEARNED_FROM).write_text(learned, encoding="utf-8")
         Path(folder, TRAINED).write_bytes(_STAGES.dump_json(list(self.stages), indent=1))
 
 
@@ -83,10 +85,10 @@ def stored_dialogue(folder: Path) -> Dialogue:
         raise ValueError(f"{file} does not say how the adapter is asked: {error}") from error
 
 
-def learned_from(folder: Path | None) -> set[str]:
-    """Ids of the photos that a stored adapter was trained on; none for a bare model or a foreign one."""
+def learned_from(folder: Path | None) -> Contents:
+    """The photos that a stored adapter was trained on; none for a bare model or a foreign one."""
     file = folder and folder / LEARNED_FROM
-    return set(json.loads(file.read_text(encoding="utf-8"))) if file and file.is_file() else set()
+    return stored_contents(json.loads(file.read_text(encoding="utf-8")) if file and file.is_file() else [])
 
 
 def trained_stages(folder: Path | None) -> list[TrainedStage]:

@@ -26,12 +26,15 @@ class Answer:
         finished: False where the limit of tokens cut the answer off.
         scores: for each object of the report the mean log-probability of its label and box tokens; of none
             where a server does not say.
+        cramped: the model would have gone on, and was kept from it for want of room: what it left out, nobody
+            knows.
     """
 
     text: str
     n_tokens: int
     finished: bool
     scores: tuple[float, ...]
+    cramped: bool = False
 
 
 def with_photo(prompt: Sequence[Message]) -> list[Message]:
@@ -100,14 +103,15 @@ def answer_batch(
             suppress_tokens=list(vlm.barred_ids),
             logits_processor=[recorder, *([mask] if mask else [])],
         )
-    if mask and mask.cramped:
+    cramped = mask.cramped if mask else set()
+    if cramped:
         said = "%d of %d answers are shorter than the model would have them: there is room for %d tokens"
-        logger.warning(said, len(mask.cramped), len(photos), max_new_tokens)
+        logger.warning(said, len(cramped), len(photos), max_new_tokens)
     recorder.see(sequences)
     tokens = sequences[:, recorder.prompt_length :].tolist()
     chosen = torch.stack(recorder.chosen, dim=1).tolist()
     ends = set(vlm.model.generation_config.eos_token_id)
-    return [_answer(vlm, *row, ends) for row in zip(tokens, chosen, strict=True)]
+    return [_answer(vlm, *row, ends, i in cramped) for i, row in enumerate(zip(tokens, chosen, strict=True))]
 
 
 class _LogProbabilities:
@@ -130,14 +134,16 @@ class _LogProbabilities:
             self.chosen.append(self._last.gather(1, sequences[:, -1:]).squeeze(1))
 
 
-def _answer(vlm: Vlm, tokens: list[int], log_probabilities: list[float], ends: set[int]) -> Answer:
+def _answer(
+    vlm: Vlm, tokens: list[int], log_probabilities: list[float], ends: set[int], cramped: bool
+) -> Answer:
     length = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
     pieces = vlm.processor.tokenizer.batch_decode(
         [[token] for token in tokens[:length]], clean_up_tokenization_spaces=False
     )
     text = vlm.processor.tokenizer.decode(tokens[:length], clean_up_tokenization_spaces=False)
     scores = object_scores(text, pieces, log_probabilities)
-    return Answer(text, min(length + 1, len(tokens)), length < len(tokens), scores)
+    return Answer(text, min(length + 1, len(tokens)), length < len(tokens), scores, cramped)
 
 
 def object_scores(text: str, pieces: list[str], log_probabilities: list[float]) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lng_kedro.geometry import Frame
 from lng_kedro.vlm.backend import Backend, choose_backend, device_of
-from lng_kedro.vlm.fits import check_fits
+from lng_kedro.vlm.fits import WrongAdapter, check_base, check_fits, check_frame
 from lng_kedro.vlm.spec import LoraParams, ModelSpec, VlmParams
 
 logger = logging.getLogger(__name__)
@@ -58,8 +58,11 @@ def load_vlm(
 
     Raises:
         ValueError: the backend is not there, or the checkpoint is not what its entry says.
+        WrongAdapter: the stored adapter is of another model, or of one set otherwise.
     """
     spec = params.spec
+    if adapter:
+        check_base(params, adapter)
     _forget_others()
     try:
         backend, reason = choose_backend(spec)
@@ -77,10 +80,13 @@ def load_vlm(
         _prepare(spec, model, processor)
     except ValueError as error:
         raise _wrong_entry(params, error) from error
+    frame = params.spoken_frame(processor)
+    if new_adapter is None:
+        check_frame(params, adapter or Path(spec.checkpoint), frame)
     return Vlm(
         model=model,
         processor=processor,
-        frame=params.spoken_frame(processor),
+        frame=frame,
         barred_ids=_barred_ids(spec, processor),
         backend=backend,
         max_length=max_length,
@@ -95,7 +101,9 @@ def load_to_merge(params: VlmParams, adapter: Path) -> Vlm:
 
     Raises:
         ValueError: the checkpoint is not what its entry says.
+        WrongAdapter: as of `load_vlm`.
     """
+    check_base(params, adapter)
     _forget_others()
     spec = params.spec.model_copy(update={"precision": "16bit", "device": "cpu", "backend": "transformers"})
     try:
@@ -104,11 +112,13 @@ def load_to_merge(params: VlmParams, adapter: Path) -> Vlm:
     except ValueError as error:
         raise _wrong_entry(params, error) from error
     frame = params.spoken_frame(processor)
+    check_frame(params, adapter, frame)
     return Vlm(model, processor, frame, _barred_ids(spec, processor), backend="transformers")
 
 
 def _wrong_entry(params: VlmParams, error: ValueError) -> ValueError:
-    return ValueError(f"Model '{params.model}' (conf/base/parameters/models.yml): {error}")
+    kind = WrongAdapter if isinstance(error, WrongAdapter) else ValueError
+    return kind(f"Model '{params.model}' (conf/base/parameters/models.yml): {error}")
 
 
 def _barred_ids(spec: ModelSpec, processor: Any) -> tuple[int, ...]:

@@ -254,8 +254,8 @@ def chat_samples(
         of_photo[row[0]].append({**dict(values), BBOX: row[1:5]})
     # GRPO asks for reasoning by its system prompt; the other two show the SFT prompt (section III.B).
     prompts = {name: chat_prompt(taxonomy, reasoning=name == "grpo") for name in SPLITS}
-    rows = []
-    for photo_id, name, label in split[["photo_id", "split", "photo_label"]].itertuples(index=False):
+    rows, chosen = [], ["photo_id", "split", "photo_label", "sha256"]
+    for photo_id, name, label, content in split[chosen].itertuples(index=False):
         if not photos.path(photo_id).is_file():
             raise FileNotFoundError(f"{photos.path(photo_id)} is missing: run data_processing again")
         report = to_json(of_photo[photo_id], taxonomy)
@@ -267,9 +267,10 @@ def chat_samples(
                 "prompt": prompts[name],
                 "completion": chat_completion(report, of_photo[photo_id], reasoning=name == "grpo"),
                 "ground_truth": report,
+                "sha256": content,
             }
         )
-    columns = ["split", "photo_id", "photo_label", "prompt", "completion", "ground_truth"]
+    columns = ["split", "photo_id", "photo_label", "prompt", "completion", "ground_truth", "sha256"]
     samples = pd.DataFrame(rows, columns=columns)
     sft, grpo, test = (
         samples[samples["split"] == name].drop(columns="split").reset_index(drop=True) for name in SPLITS

@@ -134,10 +134,14 @@ class SplitCounts(_Schema):
 
 
 class Samples(_Schema):
-    """One row a photo: the chat that it is shown in, and its true report (processed frame)."""
+    """One row a photo: the chat that it is shown in, and its true report (processed frame).
+
+    `sha256` is of its raw file; earlier versions did not keep it.
+    """
 
     photo_id: Series[str] = pa.Field(unique=True)
     photo_label: Series[str] = pa.Field(nullable=True)
     prompt: Series[object]
     completion: Series[object]
     ground_truth: Series[str]
+    sha256: Series[str] | None = pa.Field(unique=True)

@@ -1,6 +1,5 @@
 """Nodes of export."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +7,10 @@ from lng_kedro.export.card import SPLITS, Facts, figures_of, model_card
 from lng_kedro.export.merge import Merged, merge_adapter
 from lng_kedro.export.params import ExportParams
 from lng_kedro.registry import merged_name, register_merged
+from lng_kedro.results import Stored
 from lng_kedro.vlm.adapter import adapter_hash, learned_from, stored_dialogue, trained_stages
 from lng_kedro.vlm.merged import stored_origin
 from lng_kedro.vlm.spec import VlmParams
-
-Stored = Mapping[str, Callable[[], Any]]
-"""Name of a stored file -> its loader."""
 
 
 def merge(
@@ -43,7 +40,7 @@ def merge(
         vlm=vlm,
         dialogue=stored_dialogue(adapter),
         adapter_sha256=weights,
-        learned_from=learned_from(adapter),
+        learned_from=learned_from(adapter).keys(),
         stages=trained_stages(adapter),
         figures=figures_of(weights, vlm.model, predictions, metrics),
         splits={split: all_samples[name]() for split, name in samples.items() if name in all_samples},

@@ -1,7 +1,7 @@
 """Nodes of reporting. What they take beside that is of the same run and has to be there first."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
@@ -12,7 +12,14 @@ from lng_kedro.bootstrap import compare
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.page import render_page
 from lng_kedro.pipelines.reporting.params import ReportingParams
-from lng_kedro.results import Document, current_metrics, current_predictions, match_photos, predictions_hash
+from lng_kedro.results import (
+    Document,
+    Stored,
+    current_metrics,
+    current_predictions,
+    match_photos,
+    predictions_hash,
+)
 from lng_kedro.tables import (
     STAGES,
     PaperParams,
@@ -30,9 +37,6 @@ from lng_kedro.vlm.spec import VlmParams
 logger = logging.getLogger(__name__)
 
 Metrics = dict[str, float]
-Stored = Mapping[str, Callable[[], Any]]
-"""Name of a stored file -> its loader."""
-
 DETECTORS = "detectors"
 """Folder of the detectors' metrics, beside those of the models."""
 
