@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import pandas as pd
 import pytest
 from kedro.framework.cli.project import run as kedro_run
 
+from lng_kedro.hooks import StopHooks
+from lng_kedro.quarantine import DataError
 from tests.project import copy_project, kedro, mlflow_runs, prepare_store
 
 
@@ -394,3 +397,9 @@ def test_the_real_command_says_it_and_nothing_else(project: Path) -> None:
     assert "Traceback" not in done.stdout + done.stderr
     assert "pydantic" not in done.stdout + done.stderr
     assert "predict" not in done.stdout + done.stderr  # MLflow's warning about a class of kedro-mlflow's
+
+
+def test_data_that_cannot_be_used_are_refused_in_a_sentence():
+    with pytest.raises(click.ClickException, match="Too few photos"):
+        StopHooks().on_pipeline_error(DataError("Too few photos"))
+    StopHooks().on_pipeline_error(ValueError("a fault of the program keeps its traceback"))

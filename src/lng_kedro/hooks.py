@@ -27,6 +27,7 @@ from lng_kedro.inspection.tables import told
 from lng_kedro.params import as_option, hint
 from lng_kedro.preflight import unused_datasets, wrong_configuration
 from lng_kedro.processes import rank, world_size
+from lng_kedro.quarantine import DataError
 from lng_kedro.tracking import register_adapter
 from lng_kedro.training.run import TrainingStopped, forget_finished
 from lng_kedro.vlm.adapter import WEIGHTS, stored_dialogue
@@ -167,7 +168,7 @@ class StopHooks:
     def on_pipeline_error(self, error: Exception) -> None:
         """Kedro prints a `ClickException` as one sentence."""
         stopped = TrainingStopped | EvaluationStopped | InspectionStopped | ComputeStopped
-        if isinstance(error, stopped | WrongAdapter):
+        if isinstance(error, stopped | WrongAdapter | DataError):
             raise click.ClickException(str(error)) from error
 
 
@@ -188,6 +189,10 @@ class ReportingHooks:
         """Prints where the data page is, what was inspected, the filled rows of Table III and the page."""
         if "data_page" in pipeline.all_outputs():
             click.echo(f"What became of the data: {catalog['data_page']._filepath}")
+        if "merged_model_version" in pipeline.all_outputs():
+            version = catalog.load("merged_model_version")
+            click.echo(f"The merged model: {catalog['merged_model_version']._filepath.with_name('merged')}")
+            click.echo(f"In MLflow: models:/{version['name']}/{version['version']}")
         if "reports_summary" in pipeline.all_outputs():
             click.echo(told(json.loads(catalog.load("reports_summary"))))
             click.echo(f"All of it: {catalog['reports_summary']._filepath.parent}")

@@ -50,6 +50,11 @@ EXAMPLES = 10
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """With these a spreadsheet takes a text for a formula (OWASP, CSV injection)."""
 
+
+class DataError(ValueError):
+    """Data, or what is stored of them, cannot be used; the message says what to do."""
+
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -108,7 +113,7 @@ def check_share(
         max_share: how many may be wrong, as a fraction.
     """
     if wrong > max_share * total:
-        raise ValueError(
+        raise DataError(
             f"{wrong} of {total} {what} cannot be used, more than max_rejected_share={max_share} allows. "
             f"Mend them, or raise data_processing.max_rejected_share. The first:{examples(rows)}"
         )

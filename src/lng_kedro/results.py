@@ -12,6 +12,7 @@ import pandas as pd
 
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.metrics import Scores
+from lng_kedro.quarantine import DataError
 from lng_kedro.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ def check_predictions(
     """
     expected = prediction_hashes(samples, photos, taxonomy)
     if problem := _foreign(predictions, len(samples), expected, constrained):
-        raise ValueError(f"The stored predictions of '{who}' are of {problem}: run its evaluation again")
+        raise DataError(f"The stored predictions of '{who}' are of {problem}: run its evaluation again")
 
 
 def contents(samples: pd.DataFrame) -> Contents:
@@ -128,7 +129,7 @@ def check_unseen(learned_from: Contents, samples: pd.DataFrame, who: str) -> Non
     hashes = {content for content in learned_from.values() if content}
     tested = contents(samples)
     if seen := sorted(i for i, content in tested.items() if i in learned_from or content in hashes):
-        raise ValueError(
+        raise DataError(
             f"'{who}' has learned from {len(seen)} of the {len(samples)} test photos, {seen[0]} for one: the "
             "splits were drawn anew since it was trained. Train it again, or draw as before."
         )

@@ -8,7 +8,7 @@ import pandas as pd
 from lng_kedro.aihub.folder import AIHubFolder, context, stem
 from lng_kedro.aihub.labels import LabelReader, Row, missing, refusal
 from lng_kedro.compute import Processes, Ray, parallel_map
-from lng_kedro.quarantine import QUARANTINE, Rejected
+from lng_kedro.quarantine import QUARANTINE, DataError, Rejected
 from lng_kedro.reviewed import REVIEWED, corrected
 
 CHUNK, PARTS = 512, 256
@@ -44,7 +44,7 @@ def index_labels(
     listing = raw.listing()
     if all(photo.startswith(REVIEWED) for photo in listing.photos):
         found = "".join(f"\n{row['file']}: {row['reason']}, {row['detail']}" for row in listing.problems[:10])
-        raise ValueError(f"The raw dataset holds no photo: is --params raw_dir=PATH the right folder?{found}")
+        raise DataError(f"The raw dataset holds no photo: is --params raw_dir=PATH the right folder?{found}")
     photos: dict[str, str] = {}
     repeated = [photo for photo in listing.photos if photos.setdefault(stem(photo), photo) != photo]
     manifest, refused = _read(raw, reader, listing.labels, photos, compute)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lng_kedro.quarantine import Rejected, counted
+from lng_kedro.quarantine import DataError, Rejected, counted
 from lng_kedro.taxonomy import Taxonomy
 
 TRAINING = ("sft", "grpo")
@@ -165,7 +165,7 @@ def check_enough(pools: Iterable[Pool], found: Mapping[str, int], refused: Colle
         if refused
         else ""
     )
-    raise ValueError(
+    raise DataError(
         f"Too few photos for a balanced split: {'; '.join(short)}.{left_out} Lower per_label or good_share "
         "in conf/*/parameters/data_processing.yml, add photos, or take what there is: "
         "--params data_processing.shortfall=take_all"

@@ -26,7 +26,7 @@ from lng_kedro.photo_journal import PhotoJournal
 from lng_kedro.pipelines.data_processing.params import DataProcessingParams, MadeWith
 from lng_kedro.plots import box_sizes
 from lng_kedro.prompts import chat_completion, chat_prompt
-from lng_kedro.quarantine import QUARANTINE, check_share, counted
+from lng_kedro.quarantine import QUARANTINE, DataError, check_share, counted
 from lng_kedro.report import to_json
 from lng_kedro.reviewed import corrected
 from lng_kedro.taxonomy import BBOX, LABEL, Taxonomy
@@ -91,10 +91,10 @@ def taxonomy_of_data(
     objects = manifest[manifest["label"].notna()]
     for name in params.optional_fields:
         if name not in taxonomy.fields:
-            raise ValueError(f"optional_fields: the taxonomy has no field '{name}'")
+            raise DataError(f"optional_fields: the taxonomy has no field '{name}'")
         lacking = int(objects[name].isna().sum())
         if lacking:
-            raise ValueError(f"optional_fields: {lacking} of {len(objects)} objects have no '{name}'")
+            raise DataError(f"optional_fields: {lacking} of {len(objects)} objects have no '{name}'")
     names = [n for n, f in taxonomy.fields.items() if not f.optional or n in params.optional_fields]
     grown = taxonomy.with_data_values({name: objects[name].unique() for name in names})
     return grown, params.made_with(_digest(reviewed))
@@ -345,7 +345,7 @@ def _corners(
 
 def _check_not_older(table: str, photo_ids: "pd.Series[str]") -> None:
     if len(photo_ids):
-        raise ValueError(
+        raise DataError(
             f"{len(photo_ids)} photos of the {table}, {photo_ids.iloc[0]} for one, are not in the manifest, "
             "or not with such objects: labels were read again since. Run --tags split,images,samples,report"
         )

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from lng_kedro.compute import ComputeParams
 from lng_kedro.params import Params
+from lng_kedro.quarantine import DataError
 
 MadeWith = dict[str, Any]
 """Parameters that a table was made with."""
@@ -83,7 +84,7 @@ class DataProcessingParams(Params):
         if others:
             said = "; ".join(f"{name} was {made_with.get(name)} and is {own.get(name)}" for name in others)
             again = TAGS[TAGS.index(next(iter(others.values()))) :]
-            raise ValueError(
+            raise DataError(
                 f"Earlier parts of data_processing ran with other parameters: {said}. Give the same "
                 f"--params again, or run --tags {','.join(again)}"
             )
