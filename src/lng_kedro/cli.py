@@ -49,6 +49,7 @@ def cli() -> None:
 @click.pass_obj
 def review(metadata: ProjectMetadata, env: str | None, params: dict[str, Any], port: int) -> None:
     """Show the reports of an inspection in Label Studio, the worst first, to be corrected."""
+    from lng_kedro.files import held
     from lng_kedro.inspection.review import offer
     from lng_kedro.inspection.studio import StudioError, running
 
@@ -60,9 +61,14 @@ def review(metadata: ProjectMetadata, env: str | None, params: dict[str, Any], p
     taxonomy = catalog.load("reports_taxonomy")
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job would ignore the first
         signal.signal(number, signal.default_int_handler)
+    busy = StudioError(f"Another review is open: its Label Studio keeps everything in {source.folder.root}.")
+    source.folder.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         click.echo("Label Studio starts, the first time within a minute.")
-        with running(source.folder, source.command, port) as studio:
+        with (
+            held(source.folder.root / "review.lock", busy),
+            running(source.folder, source.command, port) as studio,
+        ):
             project, said = offer(studio, source.folder, reports, reports.photos, taxonomy)
             click.echo(f"{said}\nOpen {studio.url}/projects/{project}/data as {studio.login.user},")
             click.echo(f"password {studio.login.password}, and begin with 'Label All Tasks'.")

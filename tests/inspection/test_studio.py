@@ -273,6 +273,9 @@ def test_what_was_worked_on_is_not_offered_again(studio, folder, reports, photos
     assert len(studio.projects()) == 1
     found = fetch(studio, folder).tasks
     assert sum(bool(t["annotations"]) for t in found) == 6 and len(found) == 7
+    # A number that was given again would be of another photo in a window that is still open.
+    (anew,) = (t["id"] for t in found if not t["annotations"])
+    assert anew > max(t["id"] for t in tasks.values())
 
 
 def test_a_later_correction_replaces_the_label_whatever_its_name(studio, folder, tasks, taxonomy, tmp_path):
@@ -326,6 +329,9 @@ def test_two_commands_offer_reports_and_take_what_was_submitted(
         assert f"http://127.0.0.1:{port}/projects/" in said and studio.login.password in said
         assert "; 6 worked on" in said
         assert listening(port) == {"127.0.0.1"}
+        again = [sys.executable, *command[:-1], str(free_port())]
+        second = subprocess.run(again, cwd=project, capture_output=True, text=True)
+        assert second.returncode == 1 and "Another review is open" in second.stderr
         process.send_signal(signal.SIGTERM)
         assert "Label Studio has ended" in process.stdout.read()
     assert process.returncode == 0 and listening(port) == set()

@@ -176,11 +176,13 @@ class Studio:
         wanted = [t for t in tasks if t["data"]["sha256"] not in touched]
         # What their data say makes tasks others: photo, report's time.
         if [t["data"] for t in sorted(untouched, key=lambda t: int(t["id"]))] != [t["data"] for t in wanted]:
+            for start in range(0, len(wanted), IMPORTED_AT_ONCE):
+                self.ask("POST", f"/api/projects/{project}/import", wanted[start : start + IMPORTED_AT_ONCE])
+            # Afterwards: SQLite gives the number of the last row again once that is gone, and what an old
+            # window then submits would be of another photo.
             if untouched:
                 chosen = {"selectedItems": {"all": False, "included": [t["id"] for t in untouched]}}
                 self.ask("POST", f"/api/dm/actions?id=delete_tasks&project={project}", chosen)
-            for start in range(0, len(wanted), IMPORTED_AT_ONCE):
-                self.ask("POST", f"/api/projects/{project}/import", wanted[start : start + IMPORTED_AT_ONCE])
         return len(wanted), len(touched)
 
     def exported(self, project: int) -> list[dict[str, Any]]:
