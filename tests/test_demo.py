@@ -14,8 +14,8 @@ from nbclient import NotebookClient
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from lng_kedro.results import contents
 from lng_kedro.rewards import SCORES
+from lng_kedro.unseen import contents
 from lng_kedro.vlm.adapter import adapter_hash, learned_from, trained_stages
 
 ROOT = Path(__file__).parents[1]

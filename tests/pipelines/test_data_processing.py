@@ -341,9 +341,9 @@ class TestTablesOfDifferentAge:
         manifest = copy / "02_intermediate/manifest.parquet"
         change(manifest, lambda rows: rows[rows["photo_id"] != "2102_12_0"])
         again = "--tags split,images,samples"
-        with pytest.raises(ValueError, match=f"1 photos of the split, 2102_12_0 for one.*{again}"):
+        with pytest.raises(ClickException, match=f"1 photos of the split, 2102_12_0 for one.*{again}"):
             run_tags(project, raw_dir, copy, "samples")
-        with pytest.raises(ValueError, match=f"1 photos of the draw, 2102_12_0 for one.*{again}"):
+        with pytest.raises(ClickException, match=f"1 photos of the draw, 2102_12_0 for one.*{again}"):
             run_tags(project, raw_dir, copy, "images")
 
     @pytest.mark.parametrize(("photo_id", "label"), [("2102_12_0", None), ("2101_12_0", "crack")])
@@ -355,7 +355,7 @@ class TestTablesOfDifferentAge:
             return rows
 
         change(copy / "02_intermediate/manifest.parquet", relabelled)
-        with pytest.raises(ValueError, match=f"1 photos of the split, {photo_id} for one"):
+        with pytest.raises(ClickException, match=f"1 photos of the split, {photo_id} for one"):
             run_tags(project, raw_dir, copy, "samples")
 
 
@@ -463,7 +463,9 @@ class TestOtherParameters:
         again: str,
     ) -> None:
         before = contents(data_dir)
-        with pytest.raises(ValueError, match=f"{said}.*Give the same --params again, or run --tags {again}"):
+        with pytest.raises(
+            ClickException, match=f"{said}.*Give the same --params again, or run --tags {again}"
+        ):
             run_tags(project, raw_dir, data_dir, tag, **settings)
         assert contents(data_dir) == before
 
@@ -571,7 +573,7 @@ class TestEveryReason:
         shutil.copytree(data_dir.with_name("raw"), raw_dir)
         (last,) = (name for name, what in of_name.items() if what == "turned")
         (raw_dir / f"Cracks/{last}.jpg").write_bytes(b"")
-        with pytest.raises(ValueError, match=r"crack \(id 2102\): 3 of 4\. 8 were left out \(empty 2, "):
+        with pytest.raises(ClickException, match=r"crack \(id 2102\): 3 of 4\. 8 were left out \(empty 2, "):
             process(project, raw_dir, max_rejected_share=1.0, max_pixels=400_000)
 
 
@@ -642,7 +644,7 @@ class TestStopped:
         self, project: Path, tmp_path: Path
     ) -> None:
         raw = folder(tmp_path / "raw", 1, 9)
-        with pytest.raises(ValueError, match="9 of 10 photos"):
+        with pytest.raises(ClickException, match="9 of 10 photos"):
             process(project, raw.root)
         data_dir = tmp_path / "raw-data"
         quarantine = pd.read_csv(data_dir / "02_intermediate/label_quarantine.csv")
@@ -651,7 +653,7 @@ class TestStopped:
         assert not (data_dir / "04_feature").exists()
         # What lies there now lets no later run pass.
         parameters = {"data_dir": str(data_dir), "raw_dir": str(raw.root), "data_processing": SETTINGS}
-        with session(project, "test", **parameters) as again, pytest.raises(ValueError, match="9 of 10"):
+        with session(project, "test", **parameters) as again, pytest.raises(ClickException, match="9 of 10"):
             again.run(pipeline_names=["data_processing"], only_missing_outputs=True)
 
     def test_parts_after_a_reading_that_was_refused_are_refused(
@@ -663,7 +665,7 @@ class TestStopped:
         more += [{"file": f"{k}.json", "reason": "json", "detail": "x"} for k in range(60)]
         pd.concat([rows, pd.DataFrame(more)]).to_csv(quarantine, index=False)
         # Two lone files and 61 bad ones; 74 photos are good.
-        with pytest.raises(ValueError, match="63 of 137 photos, labels and archives"):
+        with pytest.raises(ClickException, match="63 of 137 photos, labels and archives"):
             run_tags(project, raw_dir, copy, "split", "images", "samples", "report")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from click import ClickException
 from PIL import ExifTags, Image
 
 from lng_kedro.aihub.folder import AIHubFolder, stem
@@ -283,7 +284,7 @@ class TestMoreThanPlaces:
         raw_dir = write_raw(tmp_path / "raw", taxonomy, cracks=0)
         shutil.copytree(reviewed_dir, tmp_path / "reviewed")
         # Two files lie there whose labels or photos have no match.
-        with pytest.raises(ValueError, match=r"Too few photos.*: crack \(id 2102\): 3 of 4\. Lower"):
+        with pytest.raises(ClickException, match=r"Too few photos.*: crack \(id 2102\): 3 of 4\. Lower"):
             process_both(project, raw_dir, tmp_path / "reviewed", max_rejected_share=1.0)
         settings = {"shortfall": "take_all", "max_rejected_share": 1.0}
         data_dir = process_both(project, raw_dir, tmp_path / "reviewed", **settings)
@@ -311,7 +312,7 @@ class TestChanges:
         (reviewed_dir / f"{first}.json").write_bytes(encoded(moved))
         (reviewed_dir / f"{second}.jpg").write_bytes(scene(999))
         with pytest.raises(
-            ValueError, match=r"reviewed was 2 photos \(.*\) and is 2 photos \(.*ingest,split"
+            ClickException, match=r"reviewed was 2 photos \(.*\) and is 2 photos \(.*ingest,split"
         ):
             run_both(project, raw_dir, reviewed_dir, data_dir, "split", "images", "samples", "report")
         process_both(project, raw_dir, reviewed_dir)
@@ -325,7 +326,7 @@ class TestChanges:
     ) -> None:
         before = contents(plain)
         again = "run --tags ingest,split,images,samples,report"
-        with pytest.raises(ValueError, match=rf"reviewed was None and is 2 photos \(.*{again}"):
+        with pytest.raises(ClickException, match=rf"reviewed was None and is 2 photos \(.*{again}"):
             run_both(project, raw_dir, reviewed_dir, plain, tag)
         assert contents(plain) == before
 

@@ -14,8 +14,8 @@ from lng_kedro.detectors.params import BaselinesParams
 from lng_kedro.detectors.quiet import keep_quiet
 from lng_kedro.geometry import PROCESSED_SIZE
 from lng_kedro.params import Params
-from lng_kedro.results import stored_contents
 from lng_kedro.taxonomy import BBOX, LABEL, Taxonomy
+from lng_kedro.unseen import stored_contents
 
 WEIGHTS = "weights.safetensors"
 ABOUT = "detector.json"

@@ -15,7 +15,7 @@ from lng_kedro.detectors.params import BaselinesParams, DetectorParams, TargetPa
 from lng_kedro.detectors.quiet import find_weights, keep_quiet
 from lng_kedro.detectors.scores import choose_threshold
 from lng_kedro.imaging import PhotoFolder
-from lng_kedro.results import contents, data_hash
+from lng_kedro.results import data_hash
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.training.run import (
     STATE,
@@ -29,6 +29,7 @@ from lng_kedro.training.run import (
     run_folder,
     told_why,
 )
+from lng_kedro.unseen import contents
 
 
 def train_detector(

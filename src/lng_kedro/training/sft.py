@@ -3,13 +3,14 @@
 import pandas as pd
 
 from lng_kedro.imaging import PhotoFolder
-from lng_kedro.results import contents, data_hash
+from lng_kedro.results import data_hash
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.training.data import sft_dataset
 from lng_kedro.training.memory import check_gpu
 from lng_kedro.training.order import SimilarLengths
 from lng_kedro.training.params import SftParams
 from lng_kedro.training.run import Tracker, check_arguments, fit, last_checkpoint, run_folder, trained_stage
+from lng_kedro.unseen import contents
 from lng_kedro.vlm.adapter import Adapter
 from lng_kedro.vlm.dialogue import Dialogue
 from lng_kedro.vlm.load import load_vlm

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from lng_kedro.results import Contents, stored_contents
+from lng_kedro.unseen import Contents, stored_contents
 from lng_kedro.vlm.dialogue import Dialogue
 
 WEIGHTS = "adapter_model.safetensors"

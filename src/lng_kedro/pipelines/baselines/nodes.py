@@ -13,9 +13,10 @@ from lng_kedro.detectors.params import BaselinesParams, DetectorParams, TargetPa
 from lng_kedro.detectors.scores import AP, detector_metrics
 from lng_kedro.detectors.train import train_detector
 from lng_kedro.imaging import PhotoFolder
-from lng_kedro.results import check_predictions, check_unseen, objects_of, of_split, prediction_hashes
+from lng_kedro.results import check_predictions, objects_of, of_split, prediction_hashes
 from lng_kedro.taxonomy import Taxonomy
 from lng_kedro.tracking import track_detector
+from lng_kedro.unseen import check_unseen
 
 
 def train(

@@ -14,8 +14,9 @@ from lng_kedro.coco import coco_results
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.pipelines.evaluation.params import EvaluationParams, StageParams
 from lng_kedro.pipelines.evaluation.schemas import Predictions
-from lng_kedro.results import check_unseen, match_photos, metrics_document, objects_of, prediction_hashes
+from lng_kedro.results import match_photos, metrics_document, objects_of, prediction_hashes
 from lng_kedro.taxonomy import Taxonomy
+from lng_kedro.unseen import check_unseen
 from lng_kedro.vlm.adapter import adapter_hash, learned_from
 from lng_kedro.vlm.answers import answer_file, answers_on_disk
 from lng_kedro.vlm.constraint import compile_constraint
