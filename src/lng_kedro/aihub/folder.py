@@ -66,7 +66,7 @@ class Listing:
     def sort(self) -> "Listing":
         """Orders everything by name, the same whichever form of Unicode a file system gives."""
         for locators in (self.photos, self.labels):
-            locators.sort(key=lambda locator: (_composed(locator), locator))
+            locators.sort(key=lambda locator: (composed(locator), locator))
         self.problems.sort(key=lambda row: row["file"])
         return self
 
@@ -226,15 +226,16 @@ class AIHubFolder:
 def stem(locator: str) -> str:
     """The file's name without folders, zip and suffix, NFC: what a photo and its label share."""
     name = locator.replace("\\", "/").rpartition("/")[2]
-    return _composed(name.rpartition(".")[0] or name)
+    return composed(name.rpartition(".")[0] or name)
 
 
 def context(locator: str) -> str:
     """Folder and zip names of a locator, NFC, for what their Korean words tell."""
-    return _composed(locator.replace("\\", "/").rpartition("/")[0])
+    return composed(locator.replace("\\", "/").rpartition("/")[0])
 
 
-def _composed(text: str) -> str:
+def composed(text: str) -> str:
+    """A name in NFC: file systems and zips give either form of Unicode."""
     return unicodedata.normalize("NFC", text)
 
 

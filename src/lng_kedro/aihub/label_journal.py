@@ -1,5 +1,6 @@
 """What the labels of a raw dataset said when they were read, so that none is read again for nothing."""
 
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pandas as pd
 import lng_kedro
 from lng_kedro.aihub.folder import AIHubFolder
 from lng_kedro.aihub.labels import LabelReader
+from lng_kedro.files import make_whole
 
 Labels = tuple[pd.DataFrame, pd.DataFrame]
 """Manifest and quarantine (see `index.index_labels`)."""
@@ -36,13 +38,10 @@ class LabelJournal:
         _, quarantine = labels
         if (quarantine["reason"] == "unreadable").any():
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         for old in [*self.folder.glob("*.parquet"), *self.folder.glob("*.part")]:  # of a write cut off, too
             old.unlink()
         for path, table in zip(self._paths(key), labels, strict=True):
-            unfinished = path.with_suffix(".part")
-            table.to_parquet(unfinished, index=False)
-            unfinished.replace(path)
+            make_whole(path, partial(table.to_parquet, index=False))
 
     def _paths(self, key: str) -> list[Path]:
         return [self.folder / f"{key}.{name}.parquet" for name in ("manifest", "quarantine")]

@@ -10,7 +10,7 @@ from functools import partial
 from glob import escape
 from pathlib import Path, PurePosixPath
 
-from lng_kedro.aihub.folder import OTHER_PHOTO_SUFFIXES, PHOTO_SUFFIXES, is_utf8
+from lng_kedro.aihub.folder import OTHER_PHOTO_SUFFIXES, PHOTO_SUFFIXES, composed, is_utf8
 from lng_kedro.quarantine import Rejected
 
 _WILD = frozenset("*?[")
@@ -45,7 +45,7 @@ class NewPhotos:
             root = found.resolve()
             if root.is_dir():
                 return cls(_named(root))
-            return cls(_named(root.parent), (escape(_composed(root.name)),))
+            return cls(_named(root.parent), (escape(composed(root.name)),))
         parts = Path(place).parts
         fixed = next((i for i, part in enumerate(parts) if _WILD & set(part)), None)
         folder = None if fixed is None else _existing(Path(*parts[:fixed]))
@@ -53,7 +53,7 @@ class NewPhotos:
             raise ValueError(f"there is no folder {place if fixed is None else Path(*parts[:fixed])}")
         if ".." in parts[fixed:]:
             raise ValueError(f"'..' after a wildcard leads out of {folder}")
-        return cls(_named(folder.resolve()), tuple(map(_composed, parts[fixed:])))
+        return cls(_named(folder.resolve()), tuple(map(composed, parts[fixed:])))
 
     def listing(self) -> dict[str, str | Rejected]:
         """Each photo by name, and its fingerprint or why it cannot be one; hidden files are passed over."""
@@ -141,7 +141,7 @@ class NewPhotos:
 
 def name_order(photo: str) -> tuple[str, str]:
     """Orders names the same whichever form of Unicode a file system gives."""
-    return _composed(photo), photo
+    return composed(photo), photo
 
 
 def _existing(path: Path) -> Path | None:
@@ -165,7 +165,7 @@ def _begins(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
 
 
 def _parts(path: Path) -> tuple[str, ...]:
-    return PurePosixPath(_composed(path.as_posix())).parts
+    return PurePosixPath(composed(path.as_posix())).parts
 
 
 def _named(root: Path) -> Path:
@@ -180,10 +180,6 @@ def _named(root: Path) -> Path:
 def _shown(name: str) -> str:
     """A name as it is, or as Windows wrote it in Korean."""
     return name if is_utf8(name) else os.fsencode(name).decode("cp949", "replace")
-
-
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
 
 
 def _is_hidden(name: str) -> bool:
