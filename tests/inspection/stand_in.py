@@ -51,7 +51,7 @@ def obedient(body: dict) -> dict | None:
 
 @contextmanager
 def stand_in(reply, models=("inspector",)):
-    """Gives `url` and `asked` (headers and body of each request for an answer).
+    """Gives `url` and `asked` (headers, body and port of each request for an answer).
 
     `reply` takes a request's body and returns the reply's, or (status, body); a body is JSON, bytes, or
     pieces of them that are sent one by one; None ends the connection without a reply.
@@ -67,7 +67,7 @@ def stand_in(reply, models=("inspector",)):
 
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            asked.append(SimpleNamespace(headers=self.headers, body=body))
+            asked.append(SimpleNamespace(headers=self.headers, body=body, port=self.client_address[1]))
             said = reply(body)
             if said is None:
                 self.close_connection = True

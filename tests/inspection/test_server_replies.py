@@ -313,6 +313,14 @@ def test_a_server_that_breaks_off_about_all_photos_stops_the_inspection(dialogue
             list(answers)
 
 
+def test_no_question_goes_out_on_a_connection_that_may_just_be_closing(dialogue):
+    with stand_in(lambda body: obedient(body) or named(body)) as server:
+        list(ServerEngine(params(server.url), dialogue, 300).answers(PHOTOS))
+        ports = [request.port for request in server.asked]
+    assert len(ports) > len(PHOTOS)
+    assert len(set(ports)) == len(ports)
+
+
 def test_answers_keep_their_order_and_so_many_are_asked_at_once(dialogue):
     """The first of three waits for the two behind it; no fourth photo is taken before it is answered."""
     taken, together = [], Barrier(3, timeout=60)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from anyio import fail_after
 from anyio.from_thread import start_blocking_portal
-from httpx2 import ReadTimeout, Request, Response
+from httpx2 import Limits, ReadTimeout, Request, Response
 from openai import (
     APIError,
     APIStatusError,
@@ -177,8 +177,12 @@ class ServerEngine:
             api_key=self._key,
             timeout=Timeout(self._params.timeout_s, connect=min(CONNECT_S, self._params.timeout_s)),
             max_retries=self._params.retries,
-            # No proxy stands between this machine and itself.
-            http_client=_HttpClient(trust_env=not self._params.is_loopback),
+            http_client=_HttpClient(
+                # No proxy stands between this machine and itself.
+                trust_env=not self._params.is_loopback,
+                # A server may close a connection as the next question goes out on it: each has its own.
+                limits=Limits(max_keepalive_connections=0),
+            ),
         )
         client.organization = client.project = None  # of an account that the environment may name
         return client
