@@ -89,6 +89,7 @@ def test_a_line_that_cannot_be_read_costs_its_photo_alone(
         found = journal(tmp_path)
     assert [found.finished(photo_id, "r") for photo_id in "abc"] == [made(), None, made()]
     assert "1 lines cannot be read" in caplog.text
+    assert first.path.read_bytes() == lines[0] + lines[2]
 
 
 def test_a_name_may_be_as_long_as_a_file_system_allows(tmp_path: Path) -> None:

@@ -3,10 +3,10 @@
 import json
 import logging
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from lng_kedro.files import cut_half_line, make_whole, write_whole
 from lng_kedro.imaging import PhotoFolder
 from lng_kedro.quarantine import Rejected
 
@@ -60,7 +60,7 @@ class PhotoJournal:
     """A folder of processed photos with a line for each that is finished, or was rejected.
 
     Lines are only added, each after its photo is whole; the last line of a photo counts. A line that cannot
-    be read is passed over, and its photo done again. Photos that are chosen no more stay, so that the way
+    be read is taken out, and its photo done again. Photos that are chosen no more stay, so that the way
     back costs nothing; to make room delete the folder, and it is filled with what is chosen then.
     """
 
@@ -75,21 +75,22 @@ class PhotoJournal:
         self._finished: dict[str, Finished] = {}
         if not path.is_file():
             return
-        lines = path.read_bytes().splitlines(keepends=True)
-        if lines and not lines[-1].endswith(b"\n"):
-            with path.open("r+b") as file:
-                file.truncate(sum(map(len, lines[:-1])))
-            del lines[-1]
-        unreadable = 0
-        for line in lines:
+        cut_half_line(path)
+        lines, unreadable = [], 0
+        for line in path.read_bytes().splitlines():
             try:
                 photo_id, finished = _parsed(line)
-            except (ValueError, TypeError):  # a power cut may leave anything there
+                lines.append(f"{line.decode()}\n")
+            except (
+                ValueError,
+                TypeError,
+            ):  # a power cut may leave anything there
                 unreadable += 1
             else:
                 self._finished[photo_id] = finished
         if unreadable:
             logger.warning("%s: %d lines cannot be read; their photos are done again.", path, unreadable)
+            write_whole(path, lines)
 
     def finished(self, photo_id: str, recipe: str) -> Finished | None:
         """What became of a photo by this recipe, of whichever raw file; None where that is not known.
@@ -120,10 +121,7 @@ class PhotoJournal:
         self.folder.root.mkdir(parents=True, exist_ok=True)
         fingerprint, recipe, content, outcome = finished
         if jpeg:
-            # The photo's own name may be as long as a file system allows.
-            unfinished = self.folder.root / f".{sha256(photo_id.encode()).hexdigest()}.part"
-            unfinished.write_bytes(jpeg)
-            unfinished.replace(self.folder.path(photo_id))
+            make_whole(self.folder.path(photo_id), lambda unfinished: unfinished.write_bytes(jpeg))
         if isinstance(outcome, Rejected):
             found = [outcome.reason, outcome.detail, content]
         else:

@@ -743,6 +743,20 @@ class TestNodes:
             f"3 photos, 3 objects. {filled} Boxes cut: 1. Left out: none.",
         ]
 
+    def test_an_archive_that_cannot_be_read_is_warned_about(
+        self,
+        taxonomy: Taxonomy,
+        params: DataProcessingParams,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        write(tmp_path, {"2102_12_b.jpg": b"", "2102_12_b.json": encoded(label(annotation()))})
+        read(AIHubFolder(tmp_path), taxonomy, params)
+        assert "archives" not in caplog.text
+        write(tmp_path, {"TS_a.zip": b"no zip"})
+        read(AIHubFolder(tmp_path), taxonomy, params)
+        assert "1 archives, or files in them, cannot be read, TS_a.zip for one" in caplog.text
+
     def test_a_label_that_has_changed_is_read_again(
         self, taxonomy: Taxonomy, params: DataProcessingParams, tmp_path: Path
     ) -> None:

@@ -22,9 +22,11 @@ OTHER_PHOTO_SUFFIXES = (".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".hei
 LARGEST_PHOTO, LARGEST_LABEL = 2**28, 2**30
 """Bytes of a file that is read; a few kilobytes in a zip can unpack to more than the memory holds."""
 
+HIDDEN = re.compile(r"(^|[/\\])(\.[^/\\.]|__MACOSX([/\\]|$))")
+"""In a path that leads to or through what is no data: Unix's dot files, and what macOS adds to zips."""
+
 _IN_ZIP = re.compile(r"(?<=\.zip)!/", re.IGNORECASE)
 _UNSAFE = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
-_HIDDEN = re.compile(r"(^|[/\\])(\.[^/\\.]|__MACOSX([/\\]|$))")
 _OTHER_ARCHIVE = re.compile(r"\.(part\d+|z\d+|zip\.\d+|tar|tgz|gz|7z|rar|alz|egg)$", re.IGNORECASE)
 _ENCRYPTED = 0x1
 """Flag of a zip's member."""
@@ -217,7 +219,7 @@ class AIHubFolder:
                 listing.refuse("unsafe_path", "leads out of the zip", locator)
             elif name.lower().endswith(".zip") or _OTHER_ARCHIVE.search(name):
                 listing.refuse("archive", "lies in another archive: unpack the outer one", locator)
-            elif not name.endswith("/") and not _HIDDEN.search(name):
+            elif not name.endswith("/") and not HIDDEN.search(name):
                 listing.add(locator)
                 if count > 1:
                     listing.refuse("duplicate", f"{count} times in its zip, the last was taken", locator)
@@ -249,7 +251,7 @@ def is_utf8(text: str) -> bool:
 
 
 def _is_shown(name: str) -> bool:
-    return is_utf8(name) and not _HIDDEN.search(name)
+    return is_utf8(name) and not HIDDEN.search(name)
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -167,6 +167,6 @@ def check_enough(pools: Iterable[Pool], found: Mapping[str, int], refused: Colle
     )
     raise DataError(
         f"Too few photos for a balanced split: {'; '.join(short)}.{left_out} Lower per_label or good_share "
-        "in conf/*/parameters/data_processing.yml, add photos, or take what there is: "
-        "--params data_processing.shortfall=take_all"
+        "in conf/*/parameters/data_processing.yml, add photos (label_quarantine.csv lists those whose labels "
+        "could not be used), or take what there is: --params data_processing.shortfall=take_all"
     )

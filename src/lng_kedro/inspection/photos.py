@@ -10,7 +10,7 @@ from functools import partial
 from glob import escape
 from pathlib import Path, PurePosixPath
 
-from lng_kedro.aihub.folder import OTHER_PHOTO_SUFFIXES, PHOTO_SUFFIXES, composed, is_utf8
+from lng_kedro.aihub.folder import HIDDEN, OTHER_PHOTO_SUFFIXES, PHOTO_SUFFIXES, composed, is_utf8
 from lng_kedro.quarantine import Rejected
 
 _WILD = frozenset("*?[")
@@ -93,8 +93,8 @@ class NewPhotos:
         unreadable: list[OSError] = []
         for folder, names, files in os.walk(self.root, onerror=unreadable.append):
             below = Path(folder).relative_to(self.root)
-            names[:] = [n for n in names if not _is_hidden(n) and self._may_lead(below / _shown(n))]
-            files = [n for n in files if not _is_hidden(n) and self._is_wanted(below / _shown(n))]
+            names[:] = [n for n in names if not HIDDEN.search(n) and self._may_lead(below / _shown(n))]
+            files = [n for n in files if not HIDDEN.search(n) and self._is_wanted(below / _shown(n))]
             for name in (*names, *files):
                 if not is_utf8(name):
                     detail = "its name is not UTF-8, shown as cp949: convmv -f cp949 -t utf-8 renames it"
@@ -180,10 +180,6 @@ def _named(root: Path) -> Path:
 def _shown(name: str) -> str:
     """A name as it is, or as Windows wrote it in Korean."""
     return name if is_utf8(name) else os.fsencode(name).decode("cp949", "replace")
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
 
 
 def _fingerprint(status: os.stat_result) -> str:

@@ -66,6 +66,10 @@ def read_labels(
         manifest["clipped"].sum(),
         counted(Counter(quarantine["reason"])),
     )
+    archives = quarantine.loc[quarantine["reason"] == "archive", "file"]
+    if len(archives):
+        said = "%d archives, or files in them, cannot be read, %s for one: label_quarantine.csv says why."
+        logger.warning(said, len(archives), archives.iloc[0])
     if reviewed:
         logger.info("%d of these photos were corrected (%s).", len(corrected(manifest)), reviewed.root)
     return manifest, quarantine, params.made_with(_digest(reviewed))
