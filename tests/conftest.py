@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import json
 import os
 import secrets
@@ -33,6 +34,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not torch.cuda.is_available():
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("gpu")])
         items[:] = [item for item in items if not item.get_closest_marker("gpu")]
+
+
+def pytest_collection_finish() -> None:
+    """Trainers and loaders collect garbage often: they need not go through all that is imported by now."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ VlmParams) and `{sft,grpo}_params.json`; `<name>/{sft,grpo}.json`, the figures o
 in `<name>/{sft,grpo}` are written there.
 """
 
+import gc
 import json
 import os
 import sys
@@ -60,6 +61,7 @@ def train(folder: Path) -> None:
     from lng_kedro.vlm.spec import VlmParams
     from tests.training.notes import Notes
 
+    gc.freeze()  # Unsloth collects garbage often, and need not go through all that is imported by now
     data = pd.read_parquet(folder / "samples.parquet"), PhotoFolder(folder / "photos")
     taxonomy = load_taxonomy(Path("conf/base/parameters/taxonomy.yml"))
     names = ("models", "sft_params", "grpo_params")

@@ -5,6 +5,7 @@ import os
 from base64 import b64encode
 from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from io import BytesIO
 from textwrap import shorten
@@ -157,17 +158,17 @@ class ServerEngine:
         # An event loop in a thread: what is in flight is cut off at once, whatever exception ends this.
         with start_blocking_portal() as portal:
             client = self._client()
-            asked: deque[Any] = deque()
+            asked: deque[Future[Answer | Failure]] = deque()
             try:
                 for photo in photos:
                     if not self._checked:
-                        portal.call(self._check, client)
+                        _result(portal.start_task_soon(self._check, client))
                         self._checked = True
                     asked.append(portal.start_task_soon(self._answer, client, photo))
                     if len(asked) == self._params.parallel:
-                        yield asked.popleft().result()
+                        yield _result(asked.popleft())
                 while asked:
-                    yield asked.popleft().result()
+                    yield _result(asked.popleft())
             finally:
                 portal.call(client.close)
 
@@ -322,6 +323,13 @@ class ServerEngine:
         else:
             why = f"{self._said(error)} {times}"
         return f"{why}. The same command goes on from here."
+
+
+def _result(future: Future[Any]) -> Any:
+    """Waits for it a second at a time: a Ctrl-C as a wait begins is only seen when the wait ends."""
+    while not wait([future], timeout=1).done:
+        pass
+    return future.result()
 
 
 def photo_messages(dialogue: Dialogue, photo: bytes) -> list[Message]:
