@@ -11,6 +11,8 @@ import click
 import pandas as pd
 import pytest
 from kedro.framework.cli.project import run as kedro_run
+from kedro.io import DatasetError
+from kedro_datasets.pandas import CSVDataset
 
 from lng_kedro.hooks import StopHooks
 from lng_kedro.quarantine import DataError
@@ -397,6 +399,14 @@ def test_the_real_command_says_it_and_nothing_else(project: Path) -> None:
     assert "Traceback" not in done.stdout + done.stderr
     assert "pydantic" not in done.stdout + done.stderr
     assert "predict" not in done.stdout + done.stderr  # MLflow's warning about a class of kedro-mlflow's
+
+
+def test_a_full_disk_is_said_in_a_sentence():
+    with pytest.raises(DatasetError) as caught:
+        CSVDataset(filepath="/dev/full").save(pd.DataFrame({"photo_id": ["a"]}))  # it takes no byte
+    with pytest.raises(click.ClickException, match=r"^The disk is full.*/dev/full"):
+        StopHooks().on_pipeline_error(caught.value)
+    StopHooks().on_pipeline_error(DatasetError("of another kind"))
 
 
 def test_data_that_cannot_be_used_are_refused_in_a_sentence():

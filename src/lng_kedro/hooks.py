@@ -4,6 +4,7 @@ import json
 import logging
 import shlex
 from collections.abc import Generator, Iterable
+from errno import ENOSPC
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -170,6 +171,12 @@ class StopHooks:
         stopped = TrainingStopped | EvaluationStopped | InspectionStopped | ComputeStopped
         if isinstance(error, stopped | WrongAdapter | DataError):
             raise click.ClickException(str(error)) from error
+        cause: BaseException | None = error
+        while cause:
+            if isinstance(cause, OSError) and cause.errno == ENOSPC:
+                said = "The disk is full. Make room; the same command goes on with what is finished."
+                raise click.ClickException(f"{said} {error}") from error
+            cause = cause.__cause__ or cause.__context__
 
 
 class ProgressHooks:

@@ -138,7 +138,14 @@ def test_ctrl_c_does_not_wait_for_an_answer(project: Path) -> None:
     kedro_command = [sys.executable, "-m", "kedro", *command("URL", "stopped", "timeout_s=600")]
     with stand_in(reply, models=[MODEL]) as server:
         arguments = [part.replace("URL", server.url) for part in kedro_command]
-        process = subprocess.Popen(arguments, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            arguments,
+            cwd=project,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            # Where the tests are a shell's background job they ignore it, and so would the command.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         assert asked.wait(180)
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=100)[0].decode()

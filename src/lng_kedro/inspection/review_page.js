@@ -161,8 +161,8 @@ function words({ report }) {
     if (report.cramped) flags.push('findings may be missing');
   }
   const list = report.findings.map(described);
-  const nothing = h('li', {}, h('span', {}), h('span', {}, report.error ? 'no report' : 'nothing found'));
-  return [h('ol', { class: 'findings' }, ...(list.length ? list : [nothing])),
+  if (!list.length && !report.error) list.push(h('li', {}, h('span', {}), h('span', {}, 'nothing found')));
+  return [h('ol', { class: 'findings' }, ...list),
     h('p', { class: 'flags' }, ...flags.map((flag) => h('b', {}, `! ${flag} `)))];
 }
 
