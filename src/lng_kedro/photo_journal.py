@@ -81,10 +81,7 @@ class PhotoJournal:
             try:
                 photo_id, finished = _parsed(line)
                 lines.append(f"{line.decode()}\n")
-            except (
-                ValueError,
-                TypeError,
-            ):  # a power cut may leave anything there
+            except (ValueError, TypeError):  # a power cut may leave anything there
                 unreadable += 1
             else:
                 self._finished[photo_id] = finished
